@@ -1,0 +1,1 @@
+"""Builds ROI data sets: photographs -> regions -> distortion recipes -> labels -> shards."""

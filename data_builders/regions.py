@@ -1,0 +1,81 @@
+"""The regions of the images of a photograph: from a segmenter, or from a label map of the photograph."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from data_builders.sources import SourceImage, View
+from seagull_tune.config.data import RegionSource
+from seagull_tune.errors import RegionError
+from seagull_tune.records import Region
+from seagull_tune.regions.masks import decode, encode, resize_mask
+from seagull_tune.regions.parse import find_region_file, load_region_dir
+from seagull_tune.segment import Segmenter, build_segmenter
+from seagull_tune.segment.base import by_area
+
+
+def regions_of(
+    source: SourceImage, photograph_size: tuple[int, int], view: View, image: np.ndarray, config: RegionSource
+) -> list[Region]:
+    """The regions of one image, largest first; small ones and those beyond the limit are left out.
+
+    Args:
+        source: the photograph; its file's stem finds the label map.
+        photograph_size: (height, width) of the photograph, before cropping and shrinking.
+        view: what part of it the image is.
+        image: uint8 (H, W, 3).
+        config: where regions come from.
+
+    Raises:
+        RegionError: no label map, one of another size than the photograph, or no region is left.
+        DataError, CheckpointError: the label map or SAM's checkpoint cannot be used.
+    """
+    if config.dir is not None:  # the method is label_maps: the configuration checks it
+        found = load_region_dir(config.dir, Path(source.source).stem, *photograph_size)
+        regions = found if view.crop_xyxy is None and photograph_size == image.shape[:2] else _in_view(found, view)
+    else:
+        regions = _segmenter(config).segment(image)
+    smallest = config.min_area_share * image.shape[0] * image.shape[1]
+    kept = by_area([region for region in regions if region.area >= smallest])[: config.max_regions]
+    if not kept:
+        raise RegionError(
+            f"{source.source}: none of {len(regions)} regions covers {config.min_area_share:.1%} of the image; "
+            "lower regions.min_area_share, or give other regions."
+        )
+    return kept
+
+
+def label_map_file(source: SourceImage, config: RegionSource) -> Path | None:
+    """The label map of a photograph; None where there is none, or the method is another."""
+    if config.dir is None:
+        return None
+    try:
+        return find_region_file(config.dir, Path(source.source).stem)
+    except RegionError:
+        if not config.dir.is_dir():
+            raise
+        return None  # building this photograph fails, and says so
+
+
+@functools.lru_cache(maxsize=1)
+def _segmenter(config: RegionSource) -> Segmenter:
+    """One segmenter per process: SAM's weights are read once."""
+    return build_segmenter(
+        config.method, config.checkpoint, config.model_type, config.device, config.min_area_share, config.max_regions
+    )
+
+
+def _in_view(regions: list[Region], view: View) -> list[Region]:
+    """Regions of the photograph, cropped and shrunk like the image; those that vanish are left out."""
+    moved = []
+    for region in regions:
+        mask = decode(region)
+        if view.crop_xyxy is not None:
+            x0, y0, x1, y1 = view.crop_xyxy
+            mask = mask[y0:y1, x0:x1]
+        if mask.any():
+            moved.append(encode(resize_mask(np.ascontiguousarray(mask), view.height, view.width), region.name))
+    return moved

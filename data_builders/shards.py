@@ -1,0 +1,247 @@
+"""Builds one shard: photographs -> images with regions -> recipes -> rendered, labelled samples -> two Parquet files.
+
+A shard is finished exactly if its samples file exists; both files appear by renaming, the images file first.
+
+Legend: R regions of an image.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_builders.regions import regions_of
+from data_builders.sampler import draw_recipe
+from data_builders.sources import SourceImage, View, load_source, views_of
+from seagull_tune.config.data import BuildConfig, SplitName
+from seagull_tune.data.schema import (
+    IMAGES_DIR,
+    IMAGES_FEATURES,
+    SAMPLES_DIR,
+    SAMPLES_FEATURES,
+    ImageRecord,
+    file_metadata,
+    image_to_row,
+    sample_to_row,
+    to_table,
+    view_of,
+)
+from seagull_tune.distortions.recipe import render, severities_of
+from seagull_tune.errors import DataError, SeagullError
+from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
+from seagull_tune.images import require_min_size
+from seagull_tune.records import Recipe, RegionLabel, Sample
+from seagull_tune.regions.masks import decode_all
+
+PARTIAL_SUFFIX = ".partial"
+MIN_SIDE = 32
+"""Smallest side of an image, in pixels: below it no region has any structure to judge."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph that could not be built.
+
+    Attributes:
+        image_id: its id.
+        reason: why, in a sentence.
+    """
+
+    image_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Everything one shard is built from.
+
+    Attributes:
+        out: folder of the data set.
+        name: file name of both files.
+        config_hash: of the build.
+        config: of the build.
+        sources: its photographs.
+        splits: scene -> split.
+    """
+
+    out: Path
+    name: str
+    config_hash: str
+    config: BuildConfig
+    sources: tuple[SourceImage, ...]
+    splits: Mapping[str, SplitName]
+
+    @property
+    def images_file(self) -> Path:
+        """Its part of the `images` table."""
+        return self.out / IMAGES_DIR / self.name
+
+    @property
+    def samples_file(self) -> Path:
+        """Its part of the `samples` table; the shard is finished exactly if it exists."""
+        return self.out / SAMPLES_DIR / self.name
+
+
+@dataclass(frozen=True)
+class ShardSummary:
+    """What is in a finished shard; stored in the metadata of its samples file.
+
+    Attributes:
+        n_images, n_regions, n_samples: counts.
+        recipe_sum: sum of the SHA-256 of all (sample id, recipe), modulo 2**256, in hex: adds up over shards.
+        failed: the photographs that could not be built.
+    """
+
+    n_images: int
+    n_regions: int
+    n_samples: int
+    recipe_sum: str
+    failed: tuple[Failure, ...]
+
+    @classmethod
+    def read(cls, task: ShardTask) -> ShardSummary:
+        """The summary of a finished shard.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        stored = file_metadata(task.samples_file)["summary"]
+        failed = tuple(Failure(**entry) for entry in stored.pop("failed"))
+        return cls(**stored, failed=failed)
+
+
+def seed_of(*parts: str | int) -> int:
+    """A seed in 0..2**63 - 1 from the SHA-256 of the parts: the same on every machine, in any order of building."""
+    text = json.dumps([str(part) for part in parts])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def build_shard(task: ShardTask) -> ShardSummary:
+    """Build and write one shard.
+
+    Raises:
+        DataError: the files cannot be written (for example a full disk); finished shards stay.
+    """
+    images: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
+    failed: list[Failure] = []
+    for source in task.sources:
+        try:
+            new_images, new_samples = _build_photograph(source, task)
+        except SeagullError as error:  # one bad photograph must not stop the others; it is reported
+            failed.append(Failure(source.image_id, str(error)))
+            continue
+        images += new_images
+        samples += new_samples
+    summary = ShardSummary(
+        n_images=len(images),
+        n_regions=sum(len(row["regions"]) for row in images),
+        n_samples=len(samples),
+        recipe_sum=f"{sum(map(_recipe_number, samples)) % 2**256:064x}",
+        failed=tuple(failed),
+    )
+    metadata = {"config_hash": task.config_hash, "summary": asdict(summary)}
+    write_table(to_table(images, IMAGES_FEATURES, metadata), task.images_file)
+    write_table(to_table(samples, SAMPLES_FEATURES, metadata), task.samples_file)
+    return summary
+
+
+def write_table(table: pa.Table, target: Path) -> None:
+    """Write a Parquet file that appears whole or not at all, and outlives a power cut once it is there.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    staging = target.with_name(target.name + PARTIAL_SUFFIX)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, staging, compression="zstd")
+        with staging.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(staging, target)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+        raise DataError(
+            f"{target} cannot be written: {why}. Finished shards are kept: make room (or repair the folder's rights), "
+            "then run the same build again; it goes on where it was."
+        ) from error
+
+
+def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The `images` and the `samples` rows of one photograph."""
+    config = task.config
+    photograph = load_source(source, config.max_pixels)
+    height, width = photograph.shape[:2]
+    images, samples = [], []
+    for view in views_of(height, width, config.max_side, config.tile_side):
+        image = view_of(photograph, view.crop_xyxy, view.height, view.width)
+        require_min_size(image, MIN_SIDE, source.path)
+        regions = regions_of(source, (height, width), view, image, config.regions)
+        record = _image_record(source, view, task, regions)
+        images.append(image_to_row(record))
+        samples += _build_samples(record, image, config)
+    return images, samples
+
+
+def _image_record(source: SourceImage, view: View, task: ShardTask, regions: Sequence[Any]) -> ImageRecord:
+    return ImageRecord(
+        image_id=source.image_id + view.suffix,
+        scene_id=source.scene_id,
+        source_kind=source.kind,
+        source=source.source,
+        sha256=source.sha256,
+        crop_xyxy=view.crop_xyxy,
+        height=view.height,
+        width=view.width,
+        split=task.splits[source.scene_id],
+        regions=tuple(regions),
+        file_bytes=source.path.read_bytes() if task.config.embed_images else None,
+    )
+
+
+def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) -> list[dict[str, Any]]:
+    """Draw, render and label the samples of one image."""
+    masks = decode_all(record.regions)  # (R, H, W)
+    areas = [region.area for region in record.regions]
+    reference = Reference(image)
+    rows = []
+    for k in range(config.samples_per_image):
+        rng = np.random.Generator(np.random.PCG64(seed_of(config.seed, record.image_id, k, "recipe")))
+        recipe = draw_recipe(config.mix, len(areas), areas, rng, image_area=float(image.shape[0] * image.shape[1]))
+        measures = measure_regions(reference.compare(render(image, recipe, masks)), masks)
+        sample = Sample(
+            sample_id=f"{record.image_id}#{k:04d}",
+            image_id=record.image_id,
+            recipe=recipe,
+            labels=_labels(measures, recipe, masks),
+            prompt_seed=seed_of(config.seed, record.image_id, k, "prompt"),
+        )
+        rows.append(sample_to_row(sample, measures.image_quality))
+    return rows
+
+
+def _labels(measures: RegionMeasures, recipe: Recipe, masks: np.ndarray) -> tuple[RegionLabel, ...]:
+    importances = [None if math.isnan(value) else value for value in measures.importance.tolist()]
+    return tuple(
+        RegionLabel(quality, importance, severities)
+        for quality, importance, severities in zip(
+            measures.quality.tolist(), importances, severities_of(recipe, masks), strict=True
+        )
+    )
+
+
+def _recipe_number(row: Mapping[str, Any]) -> int:
+    text = json.dumps([row["sample_id"], row["recipe"]], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")

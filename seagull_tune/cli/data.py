@@ -1,0 +1,162 @@
+"""Commands about data sets: `build`, `validate`, `stats`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seagull_tune.cli.app import (
+    DONE_IN_PART,
+    ConfigOption,
+    DryRunOption,
+    SetOption,
+    app,
+    example,
+    overrides,
+    resolve,
+    say,
+    show_plan,
+)
+
+if TYPE_CHECKING:
+    from seagull_tune.config.data import BuildConfig
+
+DEFAULT_BUILD = "configs/data/default.yaml"
+
+DataSet = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a data set.")]
+ImageRoot = Annotated[
+    Path | None, typer.Option("--image-root", metavar="DIR", help="Where the photographs are now, if they were moved.")
+]
+
+
+@app.command(
+    epilog=example(
+        "seagull-tune build --images photos --out data/mine",
+        "seagull-tune build --images photos --regions label_maps --samples 40 --out data/mine",
+    )
+)
+def build(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the data set.")],
+    images: Annotated[
+        str | None, typer.Option("--images", metavar="DIR", help="Folder of photographs, or 'builtin'.")
+    ] = None,
+    regions: Annotated[
+        Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
+    ] = None,
+    sam_checkpoint: Annotated[
+        Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option("--samples", help="Distorted versions of every photograph.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes; default: one per processor.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option("--max-pixels", help="Photographs with more pixels are refused.")
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Build an ROI data set from photographs; the same command goes on where it was cut off.
+
+    Photographs that cannot be used are named and left out (exit code 1).
+    """
+    from seagull_tune.config.data import BuildConfig
+
+    method = "label_maps" if regions is not None else "sam" if sam_checkpoint is not None else None
+    changes = {
+        "source": images, "regions.method": method, "regions.dir": regions, "regions.checkpoint": sam_checkpoint,
+        "samples_per_image": samples, "seed": seed, "workers": workers, "max_pixels": max_pixels,
+    }  # fmt: skip
+    settings = resolve(BuildConfig, config, overrides(changes, sets), DEFAULT_BUILD)
+    if "workers" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"workers": _processors()})
+    if dry_run:
+        show_plan(settings, f"Build a data set in {out}:", f"  {plan_in_words(settings, out)}")
+        return
+    from data_builders.pipeline import build_dataset
+
+    summary = build_dataset(settings, out)
+    typer.echo(summary.describe())
+    if summary.failed:
+        raise typer.Exit(DONE_IN_PART)
+
+
+def _processors() -> int:
+    """Processors that this process may use (macOS does not say, and all are counted)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def plan_in_words(config: BuildConfig, out: Path) -> str:
+    """What a build would do; looks at a folder's photographs, fetches nothing."""
+    from seagull_tune.config.data import BUILTIN_INSTALLED
+
+    if config.source.startswith("builtin"):
+        from seagull_tune.builtin_scenes import builtin_scenes
+
+        count = len(builtin_scenes(config.source == BUILTIN_INSTALLED))
+        return f"{count} built-in photographs, {config.samples_per_image} samples of each, seed {config.seed}"
+    from data_builders.pipeline import plan_build
+
+    return plan_build(config, out).describe()
+
+
+@app.command(epilog=example("seagull-tune validate runs/quickstart/data"))
+def validate(
+    dataset: DataSet,
+    image_root: ImageRoot = None,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Do not read the photographs: only the tables.")
+    ] = False,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Check every row of a data set and name what is wrong (exit code 1 if anything is)."""
+    from seagull_tune.config.tools import ValidateConfig
+
+    changes = {"image_root": image_root, "check_images": False if tables_only else None}
+    settings = resolve(ValidateConfig, config, overrides(changes, sets))
+    if dry_run:
+        show_plan(settings, f"Check every row of the data set {dataset}; nothing is changed.")
+        return
+    from data_builders.validate import validate_dataset
+
+    report = validate_dataset(dataset, settings.image_root, settings.check_images)
+    typer.echo(report.describe(settings.shown))
+    if not report.ok:
+        raise typer.Exit(DONE_IN_PART)
+
+
+@app.command(epilog=example("seagull-tune stats runs/quickstart/data --sheet sheet.png"))
+def stats(
+    dataset: DataSet,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE.png", help="Also draw a contact sheet.")
+    ] = None,
+    image_root: ImageRoot = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Show what is in a data set: counts, histograms, and a contact sheet."""
+    from seagull_tune.config.tools import StatsConfig
+
+    settings = resolve(StatsConfig, config, overrides({"image_root": image_root}, sets))
+    if dry_run:
+        drawn = f", and draw a contact sheet into {sheet}" if sheet else ""
+        show_plan(settings, f"Count what is in the data set {dataset}{drawn}.")
+        return
+    from data_builders.inspect import dataset_stats, print_stats
+
+    print_stats(dataset_stats(dataset))
+    if sheet is not None:
+        from data_builders.contact_sheet import contact_sheet
+
+        contact_sheet(
+            dataset, sheet, settings.split, settings.images, settings.samples_per_image, settings.cell,
+            settings.image_root,
+        )  # fmt: skip
+        say(f"Contact sheet: {sheet}")

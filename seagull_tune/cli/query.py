@@ -1,0 +1,123 @@
+"""The options that name regions of a photograph, and what they resolve to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from seagull_tune.config.answer import AnswerConfig
+    from seagull_tune.infer.assessor import RegionAssessor
+    from seagull_tune.regions.parse import RegionQuery
+    from seagull_tune.segment import Segmenter
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", metavar="DIR", help="Tuned model [default: runs/quickstart/model].")
+]
+BoxOption = Annotated[
+    list[str] | None, typer.Option("--box", metavar="X0,Y0,X1,Y1", help="A box in pixels, ends exclusive; repeatable.")
+]
+PointOption = Annotated[
+    list[str] | None, typer.Option("--point", metavar="X,Y", help="The region under a pixel; repeatable.")
+]
+MaskOption = Annotated[
+    list[Path] | None,
+    typer.Option("--mask", metavar="FILE.png", help="A mask of the photograph's size; repeatable."),
+]
+RleOption = Annotated[
+    list[str] | None, typer.Option("--rle", metavar="JSON", help="COCO RLE, as JSON text or a JSON file; repeatable.")
+]
+SamCheckpointOption = Annotated[
+    Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")
+]
+SamTypeOption = Annotated[
+    str | None, typer.Option("--sam-type", help="Size of that SAM: vit_b, vit_l or vit_h [default: as the weights say].")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps [default: a GPU if there is one].")]
+MaxPixelsOption = Annotated[int | None, typer.Option("--max-pixels", help="Photographs with more pixels are refused.")]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The region options of one call, as they were typed."""
+
+    boxes: list[str] | None = None
+    points: list[str] | None = None
+    masks: list[Path] | None = None
+    rles: list[str] | None = None
+    region_dir: Path | None = None
+    all: bool = False
+
+    def query(self) -> RegionQuery:
+        """The checked query.
+
+        Raises:
+            RegionError: a box or point that is none; what does not depend on a photograph is said before any is read.
+        """
+        from seagull_tune.regions.boxes import parse_box, parse_point
+        from seagull_tune.regions.parse import RegionQuery
+
+        for box in self.boxes or ():
+            parse_box(box)
+        for point in self.points or ():
+            parse_point(point)
+        return RegionQuery(
+            boxes=tuple(self.boxes or ()), points=tuple(self.points or ()), masks=tuple(self.masks or ()),
+            rles=tuple(self.rles or ()), region_dir=self.region_dir, all=self.all,
+        )  # fmt: skip
+
+
+def answer_changes(
+    model: Path | None, device: str | None, max_pixels: int | None, sam_checkpoint: Path | None, sam_type: str | None
+) -> dict[str, Any]:
+    """The flags that `assess`, `ask` and `chat` share, as keys of :class:`~seagull_tune.config.answer.AnswerConfig`."""
+    return {
+        "model": model,
+        "device": device,
+        "max_pixels": max_pixels,
+        "segmenter.method": "sam" if sam_checkpoint is not None else None,
+        "segmenter.checkpoint": sam_checkpoint,
+        "segmenter.model_type": sam_type,
+    }
+
+
+def segmenter_of(config: AnswerConfig) -> Segmenter:
+    """The segmenter that a configuration names."""
+    from seagull_tune.segment import build_segmenter
+
+    chosen = config.segmenter
+    return build_segmenter(
+        chosen.method, chosen.checkpoint, chosen.model_type, chosen.device, chosen.min_area_share, chosen.max_regions
+    )
+
+
+def require_model(config: AnswerConfig) -> str:
+    """Says which model answers, without loading it.
+
+    Raises:
+        CheckpointError: there is no checkpoint.
+    """
+    from seagull_tune.errors import CheckpointError
+
+    if not Path(config.model).is_dir():
+        raise CheckpointError(
+            f"There is no model folder {config.model}. Make one with `seagull-tune quickstart`, or name one with --model DIR."
+        )
+    from seagull_tune.model.checkpoint import model_id
+
+    return model_id(Path(config.model))
+
+
+def load_assessor(config: AnswerConfig) -> RegionAssessor:
+    """The tuned model.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be used.
+    """
+    require_model(config)
+    from seagull_tune.infer.assessor import RegionAssessor
+
+    return RegionAssessor.from_pretrained(config.model, config.device, config.bf16, config.chunk)

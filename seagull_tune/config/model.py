@@ -1,0 +1,39 @@
+"""Configuration of a new model: its bases and its sizes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seagull_tune.config.base import StrictModel
+
+
+class ModelSpec(StrictModel):
+    """What a new model is assembled from.
+
+    Attributes:
+        language_model: reference of the causal language model, ``embedded:NAME`` or ``hub:ID@REVISION``.
+        vision_tower: reference of the tower's weights.
+        vision_backbone: timm name of the tower's architecture (it must support ``features_only``).
+        image_max_side: longest side, in pixels, that the tower sees.
+        image_mean, image_std: normalisation that the tower was trained with.
+        image_grid: side of the grid of image tokens.
+        patch_size: side of a native-resolution patch, a multiple of 8 (codec blocks).
+        patches_per_region: native-resolution patches per region.
+        mfe: which mask-based feature extractor.
+        mfe_hidden, mfe_dropout: width and dropout inside the extractor.
+    """
+
+    language_model: str = "embedded:smollm2-135m-instruct"
+    vision_tower: str = "embedded:efficientnet-lite0"
+    vision_backbone: str = "efficientnet_lite0"
+    image_max_side: Annotated[int, Field(ge=64, le=4096)] = 512
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_grid: Annotated[int, Field(ge=1, le=64)] = 3
+    patch_size: Annotated[int, Field(ge=16, le=256, multiple_of=8)] = 32
+    patches_per_region: Annotated[int, Field(ge=1, le=64)] = 8
+    mfe: Literal["mfe"] = "mfe"
+    mfe_hidden: Annotated[int, Field(ge=8)] = 384
+    mfe_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1

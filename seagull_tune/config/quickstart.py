@@ -1,0 +1,76 @@
+"""Configuration of the whole way: data sets, both trainings, measuring. The quickstart and the benchmark are two of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from seagull_tune.config.answer import Engine
+from seagull_tune.config.base import StrictModel, load_config
+from seagull_tune.config.data import BuildConfig
+from seagull_tune.config.evaluate import EvaluationSettings
+from seagull_tune.config.train import TrainConfig
+
+FILE_KEY = "file"
+"""Key of a section that names the YAML file it builds on; its other keys are laid over that file."""
+
+
+def _section(model: type[StrictModel]) -> Callable[[Any], Any]:
+    """Reads the file that a section names, and lays the section's other keys over it."""
+
+    def expand(value: Any) -> Any:
+        if not isinstance(value, Mapping) or FILE_KEY not in value:
+            return value
+        rest = {key: entry for key, entry in value.items() if key != FILE_KEY}
+        return _merged(load_config(model, value[FILE_KEY]).model_dump(exclude_unset=True), rest)
+
+    return expand
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(under)
+    for key, value in over.items():
+        old = out.get(key)
+        out[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+class QuickstartConfig(StrictModel):
+    """From photographs to a measured model. Every section may name a ``file`` that it builds on.
+
+    Attributes:
+        out: run folder; the finished checkpoint is ``<out>/model``.
+        data: the training data set, ``<out>/data``.
+        test: the test data set, ``<out>/test``; None takes the test split of ``data``.
+        pretrain, finetune: the two trainings. ``out``, ``data``, ``init`` (of ``finetune``) and ``cache_dir`` are set by the
+            run.
+        evaluation: how the finished model is measured.
+        engine: where and how it runs when it is measured.
+        baselines: whether baselines are fitted on the training data.
+    """
+
+    out: Annotated[str, Field(min_length=1)]
+    data: Annotated[BuildConfig, BeforeValidator(_section(BuildConfig))]
+    test: Annotated[BuildConfig | None, BeforeValidator(_section(BuildConfig))] = None
+    pretrain: Annotated[TrainConfig, BeforeValidator(_section(TrainConfig))]
+    finetune: Annotated[TrainConfig, BeforeValidator(_section(TrainConfig))]
+    evaluation: EvaluationSettings = EvaluationSettings()
+    engine: Engine = Engine()
+    baselines: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.test is None and not (self.data.split.test or "test" in self.data.split.scenes.values()):
+            raise ValueError("there is nothing to test on: give `test`, or a test split in data.split")
+        return self
+
+    def with_folders(self) -> QuickstartConfig:
+        """The configuration with every path that follows from ``out`` set."""
+        common = {"data": f"{self.out}/data", "cache_dir": f"{self.out}/front"}
+        pretrain = self.pretrain.model_copy(update={"out": f"{self.out}/pretrain", **common})
+        finetune = self.finetune.model_copy(
+            update={"out": f"{self.out}/finetune", "init": f"{self.out}/pretrain/model", **common}
+        )
+        return self.model_copy(update={"pretrain": pretrain, "finetune": finetune})

@@ -1,0 +1,139 @@
+"""Configuration of a training run: data, stage, losses, optimiser. One model for pre-training and fine-tuning alike."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from seagull_tune.config.base import StrictModel
+from seagull_tune.config.instructions import ConversationSettings
+from seagull_tune.config.model import ModelSpec
+
+Positive = Annotated[float, Field(gt=0.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class Stage(StrictModel):
+    """Which parts are trained: ``frozen``, ``full``, or (language model only) ``lora``."""
+
+    vision_tower: Literal["frozen"] = "frozen"
+    mfe: Literal["frozen", "full"] = "full"
+    direct_head: Literal["frozen", "full"] = "full"
+    projector: Literal["frozen", "full"] = "full"
+    language_model: Literal["frozen", "lora", "full"] = "frozen"
+
+
+class Lora(StrictModel):
+    """Adapters of the language model; used where the stage says ``lora`` and the model has none yet."""
+
+    rank: Annotated[int, Field(ge=1)] = 16
+    alpha: Positive = 32.0
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    targets: str | tuple[str, ...] = "all-linear"
+    rs_lora: bool = False
+
+
+class SlotWeights(StrictModel):
+    """Weight of each kind of value word in the level loss."""
+
+    quality: Weight = 1.0
+    importance: Weight = 1.0
+    severity: Weight = 0.5
+    judgement: Weight = 0.5
+
+
+class LossWeights(StrictModel):
+    """Weights of the losses; a loss of weight 0 is not computed. With ``answer`` and ``level`` 0, no text is read at all.
+
+    Attributes:
+        answer: literal words of the answers.
+        level: soft labels on value words.
+        direct_quality, direct_importance, direct_severity: the region tokens' own head.
+        slots: weights inside ``level``.
+    """
+
+    answer: Weight = 0.0
+    level: Weight = 0.0
+    direct_quality: Weight = 1.0
+    direct_importance: Weight = 1.0
+    direct_severity: Weight = 1.0
+    slots: SlotWeights = SlotWeights()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the language model takes part."""
+        return self.answer > 0 or self.level > 0
+
+
+class LearningRates(StrictModel):
+    """Peak learning rate per part."""
+
+    mfe: Positive = 1e-3
+    direct_head: Positive = 1e-3
+    projector: Positive = 1e-3
+    language_model: Positive = 5e-4
+
+
+class Optimisation(StrictModel):
+    """How long and how fast.
+
+    Attributes:
+        passes: visits of every sample; its conversation differs from visit to visit.
+        steps: optimiser steps; if given, it decides instead of ``passes``.
+        batch_size: samples per device and step; accumulate: steps gathered into one update.
+        warmup: share of the steps over which the learning rate rises; then it falls as a cosine.
+        bf16: mixed precision (bfloat16) where the hardware has it.
+    """
+
+    passes: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    learning_rates: LearningRates = LearningRates()
+    weight_decay: Weight = 0.05
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
+    max_grad_norm: Positive = 1.0
+    bf16: bool = False
+
+
+class TrainConfig(StrictModel):
+    """One training run.
+
+    Attributes:
+        out: run folder; the finished checkpoint is ``<out>/model``.
+        data: folder of the data set.
+        image_root: where the reference photographs lie now, if they have moved since the data set was built.
+        init: checkpoint folder to start from; none assembles a new model from ``model``.
+        model: bases and sizes of a new model.
+        conversation: how conversations are drawn from labels.
+        prompts: folder of prompt files; none is the package's own.
+        cache_front: compute the frozen front once per sample and keep it on disk (it needs a frozen tower).
+        cache_dir: where that cache lies; none is ``<out>/front``.
+        log_every, evaluate_every, save_every: in optimiser steps; 0 turns it off.
+        keep: checkpoints kept.
+        workers: data-loading processes.
+        seed: of weights, order and conversations.
+        expect_engine: the engine that this configuration is for; a launch with another one is refused.
+    """
+
+    out: str
+    data: str
+    image_root: str | None = None
+    init: str | None = None
+    model: ModelSpec = ModelSpec()
+    stage: Stage = Stage()
+    lora: Lora = Lora()
+    losses: LossWeights = LossWeights()
+    conversation: ConversationSettings = ConversationSettings()
+    prompts: str | None = None
+    optimisation: Optimisation = Optimisation()
+    cache_front: bool = True
+    cache_dir: str | None = None
+    log_every: Annotated[int, Field(ge=1)] = 10
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    save_every: Annotated[int, Field(ge=0)] = 0
+    keep: Annotated[int, Field(ge=1)] = 2
+    workers: Annotated[int, Field(ge=0)] = 0
+    seed: int = 0
+    expect_engine: Literal["any", "single", "ddp", "deepspeed", "fsdp"] = "any"

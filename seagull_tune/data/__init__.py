@@ -1,0 +1,1 @@
+"""Data sets on disk and what the model reads of them: schema, reader, processor, collation."""

@@ -1,0 +1,154 @@
+"""Samples -> one batch: padded text, flat lists of trained positions and value slots, pictures without padding.
+
+Legend: B samples, L longest sequence, N trained positions of all samples, S value slots, W candidate words of a slot,
+R regions of all samples, M mentions of regions in the texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seagull_tune.data.processor import visual_tensors
+from seagull_tune.data.visual import VisualInputs
+from seagull_tune.errors import TrainingError
+from seagull_tune.instructions.chat import EncodedChat
+from seagull_tune.levels import DISTORTION_TYPES, soft_levels
+from seagull_tune.records import RegionLabel
+
+IGNORE = -100
+SLOT_KINDS = ("quality", "importance", "severity", "judgement")
+"""Vocabularies of value slots; batches name them by index."""
+
+
+@dataclass(frozen=True)
+class TrainingItem:
+    """One training sample.
+
+    Attributes:
+        name: sample id, for messages.
+        labels: of the sample's R_i regions.
+        encoded: its conversation, or None where only the regions are trained.
+        mentions: region index of each mention in the conversation.
+        visual: picture inputs, or None where ``statistics`` is given.
+        statistics: cached front result (arrays by name of ``RegionStatistics``), or None.
+    """
+
+    name: str
+    labels: tuple[RegionLabel, ...]
+    encoded: EncodedChat | None = None
+    mentions: tuple[int, ...] = ()
+    visual: VisualInputs | None = None
+    statistics: dict[str, np.ndarray] | None = None
+
+
+class Collator:
+    """Builds batches of :class:`TrainingItem`.
+
+    Args:
+        pad_token_id: what fills the right of shorter sequences (it is masked from attention and never trained).
+    """
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, items: Sequence[TrainingItem]) -> dict[str, Any]:
+        """A batch; see :func:`picture_part`, :func:`direct_targets` and :func:`text_part` for its entries."""
+        batch = picture_part(items) | direct_targets([label for item in items for label in item.labels])
+        if items[0].encoded is not None:
+            batch |= text_part(items, self.pad_token_id)
+        return batch
+
+
+def picture_part(items: Sequence[TrainingItem]) -> dict[str, Any]:
+    """``statistics`` (cached) or ``pixel_values`` and its companions."""
+    if items[0].statistics is None:
+        return visual_tensors([item.visual for item in items if item.visual is not None])
+    cached = [item.statistics for item in items if item.statistics is not None]
+    stacked = {}
+    for name in cached[0]:
+        arrays = [entry[name] for entry in cached]
+        joined = np.stack(arrays) if name == "grid" else np.concatenate(arrays)
+        stacked[name] = torch.from_numpy(joined.astype(np.int64 if name == "counts" else np.float32))
+    return {"statistics": stacked}
+
+
+def direct_targets(labels: Sequence[RegionLabel]) -> dict[str, Tensor]:
+    """Targets of the direct head.
+
+    Returns:
+        ``quality_target`` float32 (R, 5) soft levels; ``importance_target`` float32 (R, 5), rows of zeros where importance
+        is not scored; ``severity_target`` int64 (R, 8).
+    """
+    unscored = (0.0,) * 5
+    importance = [unscored if label.importance is None else soft_levels(label.importance) for label in labels]
+    return {
+        "quality_target": torch.tensor([soft_levels(label.quality) for label in labels]),
+        "importance_target": torch.tensor(importance),
+        "severity_target": torch.tensor([label.severities for label in labels]).view(-1, len(DISTORTION_TYPES)),
+    }
+
+
+def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Tensor]:
+    """Tokens, mentions and what is trained.
+
+    Returns:
+        ``input_ids`` and ``attention_mask`` int64 (B, L); ``mention_index`` (M,) rows of the batch's regions and
+        ``mention_counts`` (B,); ``logits_index`` (N,) flat positions whose next token is trained, and ``target_ids`` (N,),
+        :data:`IGNORE` where a value slot replaces the hard target; ``slot_rows`` (S,) rows of ``logits_index``,
+        ``slot_kinds`` (S,) indices into :data:`SLOT_KINDS`, ``slot_candidates`` (S, W) token ids padded with -1,
+        ``slot_targets`` float32 (S, W).
+
+    Raises:
+        TrainingError: a sample without a trained token, by name.
+    """
+    encoded = [item.encoded for item in items if item.encoded is not None]
+    length = max(len(chat.input_ids) for chat in encoded)
+    ids = torch.full((len(items), length), pad_token_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    index: list[int] = []
+    targets: list[int] = []
+    slot_rows: list[int] = []
+    kinds: list[int] = []
+    candidates: list[tuple[int, ...]] = []
+    soft: list[tuple[float, ...]] = []
+    mentions: list[int] = []
+    first_region = 0
+    for row, (item, chat) in enumerate(zip(items, encoded, strict=True)):
+        if not any(chat.trained[1:]):
+            raise TrainingError(f"Sample {item.name!r} has no trained token: its conversation holds no answer.")
+        ids[row, : len(chat.input_ids)] = torch.tensor(chat.input_ids)
+        mask[row, : len(chat.input_ids)] = 1
+        slots = {slot.index: slot for slot in chat.slots}
+        for position in range(1, len(chat.input_ids)):
+            if not chat.trained[position]:
+                continue
+            slot = slots.get(position)
+            if slot is not None:
+                slot_rows.append(len(index))
+                kinds.append(SLOT_KINDS.index(slot.kind))
+                candidates.append(slot.candidate_ids)
+                soft.append(slot.target)
+            # The logits that predict a token stand one position before it.
+            index.append(row * length + position - 1)
+            targets.append(IGNORE if slot is not None else chat.input_ids[position])
+        mentions += [first_region + mention for mention in item.mentions]
+        first_region += len(item.labels)
+    width = max((len(c) for c in candidates), default=1)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "mention_index": torch.tensor(mentions, dtype=torch.long),
+        "mention_counts": torch.tensor([len(item.mentions) for item in items]),
+        "logits_index": torch.tensor(index),
+        "target_ids": torch.tensor(targets),
+        "slot_rows": torch.tensor(slot_rows, dtype=torch.long),
+        "slot_kinds": torch.tensor(kinds, dtype=torch.long),
+        "slot_candidates": torch.tensor([c + (-1,) * (width - len(c)) for c in candidates], dtype=torch.long).view(-1, width),
+        "slot_targets": torch.tensor([t + (0.0,) * (width - len(t)) for t in soft]).view(-1, width),
+    }

@@ -1,0 +1,117 @@
+"""Photograph, regions and messages -> tensors: the model's processor.
+
+How a photograph is prepared is stored here and only here; training, evaluation, the command line and the web page call
+the same two methods, :meth:`SeagullProcessor.visual` and :meth:`SeagullProcessor.encode`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+
+from seagull_tune.data.visual import VisualInputs, visual_inputs
+from seagull_tune.errors import DataError
+from seagull_tune.instructions.chat import EncodedChat, TokenLayout, encode_chat
+from seagull_tune.records import Message
+
+IMAGE_TOKEN = "<image>"
+REGION_TOKENS = ("<global>", "<local>")
+
+
+class SeagullProcessor(ProcessorMixin):
+    """Prepares photographs, regions and conversations for the model.
+
+    Args:
+        tokenizer: the language model's tokenizer; the placeholders ``<image>``, ``<global>`` and ``<local>`` are added.
+        image_max_side: longest side, in pixels, that the vision tower sees; larger photographs are shrunk.
+        image_mean, image_std: per-channel normalisation of sRGB values in [0, 1].
+        image_grid: side of the grid of image tokens.
+        patch_size: side of a native-resolution patch, in pixels, a multiple of 8.
+        patches_per_region: native-resolution patches read per region.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        image_max_side: int = 512,
+        image_mean: Sequence[float] = (0.5, 0.5, 0.5),
+        image_std: Sequence[float] = (0.5, 0.5, 0.5),
+        image_grid: int = 3,
+        patch_size: int = 32,
+        patches_per_region: int = 8,
+        chat_template: str | None = None,
+    ) -> None:
+        if tokenizer is None:
+            raise DataError("A processor needs a tokenizer; load it with SeagullProcessor.from_pretrained(DIR).")
+        tokenizer.add_tokens([IMAGE_TOKEN, *REGION_TOKENS], special_tokens=True)
+        self.image_max_side = image_max_side
+        self.image_mean, self.image_std = list(image_mean), list(image_std)
+        self.image_grid = image_grid
+        self.patch_size, self.patches_per_region = patch_size, patches_per_region
+        super().__init__(tokenizer, chat_template=chat_template)
+
+    @property
+    def layout(self) -> TokenLayout:
+        """Ids and counts of the placeholders in the token sequence."""
+        image, *regions = self.tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, *REGION_TOKENS])
+        return TokenLayout(image_token_id=image, n_image_tokens=self.image_grid**2, region_token_ids=tuple(regions))
+
+    def visual(self, image: np.ndarray, masks: np.ndarray) -> VisualInputs:
+        """What the model reads of a photograph uint8 (H, W, 3) and its regions bool (R, H, W)."""
+        return visual_inputs(
+            image, masks, max_side=self.image_max_side, mean=tuple(self.image_mean), std=tuple(self.image_std),
+            patch_size=self.patch_size, patches_per_region=self.patches_per_region,
+        )  # fmt: skip
+
+    def encode(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> EncodedChat:
+        """Token ids of a conversation, with its trained spans and value slots."""
+        return encode_chat(self.tokenizer, messages, self.layout, add_generation_prompt=add_generation_prompt)
+
+    def __call__(  # type: ignore[override]
+        self,
+        image: np.ndarray,
+        masks: np.ndarray,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Everything ``model.generate`` needs for one photograph.
+
+        Args:
+            image: uint8 (H, W, 3), sRGB.
+            masks: bool (R, H, W).
+            messages: the conversation; its region parts index ``masks``.
+            add_generation_prompt: whether the answer is to be generated next.
+        """
+        encoded = self.encode(messages, add_generation_prompt)
+        mentions = [part.region for message in messages for part in message.parts if part.region is not None]
+        ids = torch.tensor([encoded.input_ids])
+        return BatchFeature(
+            {
+                "input_ids": ids,
+                "attention_mask": torch.ones_like(ids),
+                **visual_tensors([self.visual(image, masks)]),
+                "mention_index": torch.tensor(mentions, dtype=torch.long),
+                "mention_counts": torch.tensor([len(mentions)]),
+            }
+        )
+
+
+def visual_tensors(inputs: Sequence[VisualInputs]) -> dict[str, Any]:
+    """The model's picture arguments for a batch of photographs (sizes may differ; nothing is padded)."""
+    return {
+        "pixel_values": [torch.from_numpy(item.pixels) for item in inputs],
+        "region_masks": [torch.from_numpy(item.masks) for item in inputs],
+        "region_geometry": torch.from_numpy(np.concatenate([item.geometry for item in inputs])),
+        "patches": torch.from_numpy(np.concatenate([item.patches for item in inputs])),
+        "patch_masks": torch.from_numpy(np.concatenate([item.patch_masks for item in inputs])),
+    }
+
+
+AutoProcessor.register("seagull", SeagullProcessor, exist_ok=True)

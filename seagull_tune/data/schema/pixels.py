@@ -1,0 +1,88 @@
+"""From an ``images`` row back to pixels: the source photograph, its crop, its size, its content hash.
+
+Building and reading share these functions, so that an image that is read is the image that was labelled.
+
+Legend: H, W height and width in pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from seagull_tune.builtin_scenes import scene_path
+from seagull_tune.data.schema.rows import ImageRecord
+from seagull_tune.errors import DataError
+from seagull_tune.images import MAX_PIXELS, decode_image
+
+
+def view_of(photograph: np.ndarray, crop_xyxy: tuple[int, int, int, int] | None, height: int, width: int) -> np.ndarray:
+    """Crop a photograph and shrink the crop by area averaging.
+
+    Args:
+        photograph: uint8 (H, W, 3).
+        crop_xyxy: the part that is kept, ends exclusive; None keeps all.
+        height, width: size of the result; at most that of the crop.
+
+    Returns:
+        uint8 (height, width, 3), C-contiguous.
+    """
+    if crop_xyxy is not None:
+        x0, y0, x1, y1 = crop_xyxy
+        photograph = photograph[y0:y1, x0:x1]
+    if photograph.shape[:2] != (height, width):
+        return np.asarray(cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA))
+    return np.ascontiguousarray(photograph)
+
+
+def source_path(record: ImageRecord, image_root: Path) -> Path:
+    """The file of a record's source photograph.
+
+    Raises:
+        DataError, MissingDependencyError: a built-in photograph that cannot be had.
+    """
+    return scene_path(record.source) if record.source_kind == "builtin" else image_root / record.source
+
+
+def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The reference image of a row, after its file's content hash was checked.
+
+    Args:
+        record: the row.
+        image_root: folder that file sources are relative to.
+        where: file and row, for messages.
+        max_pixels: largest photograph that is decoded.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        DataError: the file is missing or not the one that the data set was built from.
+    """
+    data = record.file_bytes
+    name = f"{where}, image {record.image_id!r}"
+    if data is None:
+        path = source_path(record, image_root)
+        name = f"{path} ({name})"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{name}: the source photograph cannot be read ({error.strerror or error}). If the photographs were "
+                "moved, name their folder with image_root."
+            ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != record.sha256:
+        raise DataError(
+            f"{name}: the file's SHA-256 is {found}, the data set was built from {record.sha256}. The photograph was "
+            "changed: bring back the original, or build the data set again."
+        )
+    image = view_of(decode_image(data, name, max_pixels), record.crop_xyxy, record.height, record.width)
+    if image.shape[:2] != (record.height, record.width):
+        raise DataError(
+            f"{name}: {image.shape[1]}x{image.shape[0]} pixels, the row says {record.width}x{record.height}."
+        )
+    return image

@@ -1,0 +1,122 @@
+"""Blur: gaussian (lens softness), motion (camera or subject moves), defocus (out of focus). All act in linear light.
+
+Params: ``sigma`` (gaussian) standard deviation in pixels; ``length`` (motion) of the line in pixels, its angle is drawn
+from the step's generator; ``radius`` (defocus) of the blur disk in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from seagull_tune.distortions.base import Image, Params, Variant, geometric
+from seagull_tune.distortions.linear import Float32, float_to_srgb, to_light, to_light_float, to_srgb
+
+_DIRECT_SIDE = 11
+"""Up to this side OpenCV convolves directly."""
+_MAX_TAPS = 150
+"""More taps than these are slower, added one by one, than the frequency domain."""
+
+
+def _gaussian(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    # OpenCV's 16-bit gaussian is fixed-point and therefore bit-exact everywhere.
+    size = 2 * _gaussian_context(params) + 1
+    blurred = cv2.GaussianBlur(to_light(image), (size, size), params["sigma"], borderType=cv2.BORDER_REFLECT_101)
+    return to_srgb(np.asarray(blurred, dtype=np.uint16))
+
+
+def _gaussian_context(params: Params) -> int:
+    return max(1, math.ceil(3.0 * params["sigma"]))
+
+
+def line_kernel(length: float, angle: float) -> Float32:
+    """Point spread function of a steady motion.
+
+    Args:
+        length: of the path in pixels, > 0.
+        angle: of the path in radians.
+
+    Returns:
+        (K, K) float32, K odd, sums to one; bilinear splat of densely placed points on the path.
+    """
+    half = math.ceil(length / 2.0) + 1
+    points = max(16, 8 * math.ceil(length))
+    along = (np.arange(points) + 0.5) / points * length - length / 2.0
+    kernel = np.zeros((2 * half + 1, 2 * half + 1))
+    x, y = along * math.cos(angle) + half, along * math.sin(angle) + half
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    for dx in (0, 1):
+        for dy in (0, 1):
+            share = (1 - np.abs(x - left - dx)) * (1 - np.abs(y - top - dy))
+            np.add.at(kernel, (top + dy, left + dx), share)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def disk_kernel(radius: float) -> Float32:
+    """Point spread function of an ideal lens out of focus: a disk with an antialiased rim.
+
+    Args:
+        radius: in pixels, > 0.
+
+    Returns:
+        (K, K) float32, K odd, sums to one; pixel coverage by 9 x 9 supersampling.
+    """
+    half = math.ceil(radius)
+    fine = (np.arange(9 * (2 * half + 1)) + 0.5) / 9.0 - 0.5 - half
+    inside = fine[:, None] ** 2 + fine[None, :] ** 2 <= radius * radius
+    coverage = inside.reshape(2 * half + 1, 9, 2 * half + 1, 9).mean(axis=(1, 3))
+    return (coverage / coverage.sum()).astype(np.float32)
+
+
+def _convolve(image: Image, kernel: Float32) -> Image:
+    light = to_light_float(image)
+    taps = np.argwhere(kernel > 0)
+    if kernel.shape[0] <= _DIRECT_SIDE or len(taps) > _MAX_TAPS:
+        blurred = cv2.filter2D(light, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+        return float_to_srgb(np.asarray(blurred, dtype=np.float32))
+    # A large kernel that is mostly empty: adding shifted pictures beats OpenCV's way over the frequency domain.
+    height, width = image.shape[:2]
+    half = kernel.shape[0] // 2
+    padded = cv2.copyMakeBorder(light, half, half, half, half, cv2.BORDER_REFLECT_101)
+    total = np.zeros_like(light)
+    for y, x in taps:
+        cv2.scaleAdd(padded[y : y + height, x : x + width], float(kernel[y, x]), total, total)
+    return float_to_srgb(total)
+
+
+def _motion(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    return _convolve(image, line_kernel(params["length"], float(rng.random()) * math.pi))
+
+
+def _defocus(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    return _convolve(image, disk_kernel(params["radius"]))
+
+
+VARIANTS = (
+    Variant(
+        "blur",
+        "gaussian",
+        _gaussian,
+        lambda s: {"sigma": geometric(s, 0.25, 16.0)},
+        context=_gaussian_context,
+        spatial=("sigma",),
+    ),
+    Variant(
+        "blur",
+        "motion",
+        _motion,
+        lambda s: {"length": geometric(s, 0.8, 80.0)},
+        context=lambda params: math.ceil(params["length"] / 2.0) + 1,
+        spatial=("length",),
+    ),
+    Variant(
+        "blur",
+        "defocus",
+        _defocus,
+        lambda s: {"radius": geometric(s, 0.45, 24.0)},
+        context=lambda params: math.ceil(params["radius"]),
+        spatial=("radius",),
+    ),
+)

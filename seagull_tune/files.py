@@ -1,0 +1,43 @@
+"""Writing so that a kill at any moment leaves either the old state or the new one, never half of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STAGING_SUFFIX = ".partial"
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty staging folder beside ``target`` that takes its place when the block ends without an error.
+
+    An existing ``target`` is replaced. What a killed run left in the staging folder is removed first.
+    """
+    staging = target.with_name(target.name + STAGING_SUFFIX)
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    if target.exists():
+        retired = target.with_name(target.name + ".old")
+        shutil.rmtree(retired, ignore_errors=True)
+        os.replace(target, retired)
+        os.replace(staging, target)
+        shutil.rmtree(retired)
+    else:
+        os.replace(staging, target)
+
+
+def atomic_write_text(target: Path, text: str) -> None:
+    """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = target.with_name(target.name + STAGING_SUFFIX)
+    staging.write_text(text, encoding="utf-8")
+    os.replace(staging, target)

@@ -1,0 +1,1 @@
+"""Asking the tuned model: numbers for regions, free questions, conversations."""

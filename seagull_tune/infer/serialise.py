@@ -1,0 +1,103 @@
+"""Assessments -> JSON: the one place that knows the field names of ``seagull-tune assess`` and of its readers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level
+from seagull_tune.records import Region, RegionAssessment, Scores
+
+PRESENT = 0.5
+"""Probability from which a distortion counts as there; F1 uses the same threshold."""
+
+_DIGITS = 6  # scores of one region read alone or in a batch agree to four
+
+
+def region_to_dict(region: Region) -> dict[str, Any]:
+    """A region as plain values: name, box (ends exclusive), area in pixels, COCO compressed RLE."""
+    return {
+        "name": region.name,
+        "box_xyxy": list(region.box_xyxy),
+        "area": region.area,
+        "rle": {"size": [region.height, region.width], "counts": region.counts},
+    }
+
+
+def scores_to_dict(scores: Scores) -> dict[str, Any]:
+    """Scores as plain values.
+
+    Returns:
+        ``quality`` and ``importance`` in [0, 1]; ``quality_levels`` and ``importance_levels`` with the probability of
+        every level word; ``types`` with the probability of every distortion; ``severities`` with, per distortion, the
+        most probable severity (``severity`` 0..5 and its ``name``) and the six ``probabilities``.
+    """
+    return {
+        "quality": _rounded(scores.quality),
+        "quality_levels": _by_name(QUALITY_LEVELS, scores.quality_levels),
+        "importance": _rounded(scores.importance),
+        "importance_levels": _by_name(IMPORTANCE_LEVELS, scores.importance_levels),
+        "types": {name: _rounded(value) for name, value in scores.types.items()},
+        "severities": {name: _severity_to_dict(values) for name, values in scores.severities.items()},
+    }
+
+
+def assessment_to_dict(assessment: RegionAssessment, image: str) -> dict[str, Any]:
+    """One line of ``seagull-tune assess`` as plain values.
+
+    Args:
+        assessment: the model's judgement of one region.
+        image: how the image is called, usually its path as it was given.
+
+    Returns:
+        ``image``, ``region``, the language model's scores (:func:`scores_to_dict`), the region tokens' own under
+        ``direct``, ``text``, ``unparsable``, ``model_id``, ``resolution`` (height, width that the tower saw).
+    """
+    return {
+        "image": image,
+        "region": region_to_dict(assessment.region),
+        **scores_to_dict(assessment.scores),
+        "direct": scores_to_dict(assessment.direct),
+        "text": assessment.text,
+        "unparsable": assessment.unparsable,
+        "model_id": assessment.model_id,
+        "resolution": list(assessment.resolution),
+    }
+
+
+def to_json_line(assessment: RegionAssessment, image: str) -> str:
+    """:func:`assessment_to_dict` as one line of JSON, without the line end."""
+    return json.dumps(assessment_to_dict(assessment, image), ensure_ascii=False, allow_nan=False)
+
+
+def scores_in_words(scores: Scores) -> str:
+    """Scores as one line for a person: ``quality 0.43 (fair), importance 0.12 (low), blur moderate (0.83)``."""
+    present = [
+        f"{name} {SEVERITY_NAMES[1 + _best(values[1:])]} ({scores.types[name]:.2f})"
+        for name, values in scores.severities.items()
+        if scores.types[name] >= PRESENT
+    ]
+    quality = f"quality {scores.quality:.2f} ({nearest_level(scores.quality)})"
+    importance = f"importance {scores.importance:.2f} ({nearest_level(scores.importance, IMPORTANCE_LEVELS)})"
+    return ", ".join([quality, importance, *(present or ["no distortion"])])
+
+
+def _best(probabilities: tuple[float, ...]) -> int:
+    return max(range(len(probabilities)), key=probabilities.__getitem__)
+
+
+def _by_name(names: tuple[str, ...], values: tuple[float, ...]) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in zip(names, values, strict=True)}
+
+
+def _severity_to_dict(probabilities: tuple[float, ...]) -> dict[str, Any]:
+    best = _best(probabilities)
+    return {
+        "severity": best,
+        "name": SEVERITY_NAMES[best],
+        "probabilities": [_rounded(value) for value in probabilities],
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DIGITS)

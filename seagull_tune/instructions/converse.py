@@ -1,0 +1,239 @@
+"""Labels -> conversations: seeded, with several turns about several regions of one image."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from seagull_tune.config.instructions import ConversationSettings, TaskWeights
+from seagull_tune.errors import DataError, RegionError
+from seagull_tune.instructions.answers import answer_parts, placeholder_parts, usable_forms
+from seagull_tune.instructions.templates import SLOT_PATTERN, PromptLibrary, load_prompts, slots_of
+from seagull_tune.levels import DISTORTION_TYPES
+from seagull_tune.records import Message, Part, RegionLabel
+
+__all__ = [
+    "Conversation",
+    "ConversationSettings",
+    "TaskWeights",
+    "build_conversation",
+    "free_question",
+    "free_turn",
+    "question_parts",
+    "scoring_conversation",
+    "system_message",
+]
+
+T = TypeVar("T")
+
+_WRITTEN_REGION = re.compile(r"<region (\d+)>")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages about one image.
+
+    Attributes:
+        messages: a system message, then user and assistant in turn; the image is the first part of the first question.
+        region_order: ``region_order[k]`` is the index, among the image's regions, of the region that
+            ``Part.region == k`` stands for. Regions are in the order in which the conversation first mentions them.
+    """
+
+    messages: tuple[Message, ...]
+    region_order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Turn:
+    region: int
+    task: str
+    type_name: str | None = None
+
+
+def build_conversation(
+    labels: Sequence[RegionLabel], seed: int, prompts: PromptLibrary, settings: ConversationSettings
+) -> Conversation:
+    """A conversation about the labelled regions of one image; the same arguments give the same conversation.
+
+    Args:
+        labels: one per region of the image.
+        seed: chooses regions, tasks and wordings.
+
+    Raises:
+        DataError: no label, or no task of positive weight can be asked about these regions.
+    """
+    if not labels:
+        raise DataError("A conversation needs at least one labelled region, got none.")
+    rng = random.Random(seed)
+    turns = _draw_turns(labels, rng, settings)
+    if not turns:
+        raise DataError(
+            "No task of positive weight can be asked: importance alone has weight, and no region has it scored."
+        )
+    order: list[int] = []
+    messages = [system_message(prompts)]
+    for turn in turns:
+        if turn.region not in order:
+            order.append(turn.region)
+        label = labels[turn.region]
+        questions = prompts.task(turn.task).questions
+        forms = usable_forms(turn.task, prompts, label.importance is not None)
+        question, form = questions[0], forms[0]
+        if rng.random() >= settings.canonical_share:
+            question, form = _pick(questions, rng), _pick(forms, rng)
+        asked = question_parts(question, order.index(turn.region), turn.type_name)
+        first = (Part(image=True),) if len(messages) == 1 else ()
+        answer = answer_parts(turn.task, label, prompts, form, turn.type_name, settings.severity_smoothing)
+        messages += [Message("user", first + asked), Message("assistant", answer)]
+    return Conversation(tuple(messages), tuple(order))
+
+
+def scoring_conversation(
+    task: str, prompts: PromptLibrary, type_name: str | None = None, region: int = 0
+) -> tuple[Message, ...]:
+    """The canonical question about one region and its canonical answer, for reading scores at the answer's slots.
+
+    Args:
+        task: ``quality``, ``importance``, ``distortions`` or ``judgement``.
+        type_name: the distortion type of a judgement.
+        region: index for ``Part.region``.
+
+    Returns:
+        System, user (with the image) and assistant message. The slots' targets are uniform and their words are only
+        place-holders (the first of each vocabulary).
+
+    Raises:
+        DataError: the task's answers have no fixed slots, or a judgement names no known type.
+    """
+    asked = question_parts(prompts.task(task).questions[0], region, type_name)
+    return (
+        system_message(prompts),
+        Message("user", (Part(image=True), *asked)),
+        Message("assistant", placeholder_parts(task, prompts, type_name)),
+    )
+
+
+def system_message(prompts: PromptLibrary) -> Message:
+    """The message that opens every conversation."""
+    return Message("system", (Part(text=prompts.system),))
+
+
+def question_parts(question: str, region: int, type_name: str | None = None) -> tuple[Part, ...]:
+    """A question template with its region (index for ``Part.region``) and distortion type filled in.
+
+    Raises:
+        DataError: the template names a type and none is given.
+    """
+    slots = {"region": Part(region=region)}
+    if type_name is not None:
+        slots["type"] = Part(text=type_name)
+    missing = [name for name in slots_of(question) if name not in slots]
+    if missing:
+        raise DataError(f"The question {question!r} needs a value for {', '.join(missing)}; a judgement names a type.")
+    return tuple(part for part in _filled(question, slots) if part.region is not None or part.text)
+
+
+def free_question(text: str, region: int | None = 0, prompts: PromptLibrary | None = None) -> tuple[Message, ...]:
+    """The messages that open a conversation with a question in the user's own words; see :func:`free_turn`."""
+    prompts = load_prompts() if prompts is None else prompts
+    return system_message(prompts), free_turn(text, region, prompts, with_image=True)
+
+
+def free_turn(
+    text: str,
+    region: int | None = 0,
+    prompts: PromptLibrary | None = None,
+    with_image: bool = False,
+    n_regions: int | None = None,
+) -> Message:
+    """A user turn in the user's own words.
+
+    ``<region N>`` in the text (N from 1, as in ``Message.text``) is region N - 1. Without such a mark, a phrase such as
+    "this region" becomes the region, so that a typed canonical question equals the trained one; without the phrase,
+    the region is named first. Everything else stays text: no mark of a chat template or of an image has any power.
+
+    Args:
+        text: the question.
+        region: the region that is asked about; None asks about the whole image.
+        prompts: the texts; None takes the shipped ones.
+        with_image: whether the image opens the turn (the first turn of a conversation).
+        n_regions: how many regions the conversation has; None does not check.
+
+    Raises:
+        DataError: the question is empty.
+        RegionError: a region is asked about that the conversation does not have.
+    """
+    prompts = load_prompts() if prompts is None else prompts
+    text = text.strip()
+    if not text:
+        raise DataError("The question is empty; a question needs at least one word.")
+    if _WRITTEN_REGION.search(text):
+        pieces = _WRITTEN_REGION.split(text)
+        parts = [Part(region=int(piece) - 1) if i % 2 else Part(text=piece) for i, piece in enumerate(pieces)]
+    elif region is None:
+        parts = [Part(text=text)]
+    else:
+        parts = _about_region(text, region, prompts)
+    for part in parts:
+        if part.region is not None and not 0 <= part.region < (part.region + 1 if n_regions is None else n_regions):
+            allowed = f"1 to {n_regions}" if n_regions else "numbers from 1" if n_regions is None else "none yet"
+            raise RegionError(
+                f"The question names <region {part.region + 1}>; regions of this conversation: {allowed}."
+            )
+    image = (Part(image=True),) if with_image else ()
+    return Message("user", image + tuple(part for part in parts if part.region is not None or part.text))
+
+
+def _about_region(text: str, region: int, prompts: PromptLibrary) -> list[Part]:
+    phrases = "|".join(re.escape(phrase) for phrase in prompts.region_phrases)
+    match = re.search(rf"\b(?:{phrases})\b", text, flags=re.IGNORECASE)
+    if match is not None:
+        return [Part(text=text[: match.start()]), Part(region=region), Part(text=text[match.end() :])]
+    return _filled(prompts.free_question, {"region": Part(region=region), "question": Part(text=text)})
+
+
+def _filled(template: str, slots: Mapping[str, Part]) -> list[Part]:
+    """A template's parts, each slot replaced by the part of its name."""
+    return [slots[piece] if i % 2 else Part(text=piece) for i, piece in enumerate(SLOT_PATTERN.split(template))]
+
+
+def _draw_turns(labels: Sequence[RegionLabel], rng: random.Random, settings: ConversationSettings) -> list[_Turn]:
+    """Which regions are asked about what. Every chosen region is asked about; nothing is asked twice."""
+    regions = list(range(len(labels)))
+    rng.shuffle(regions)
+    regions = regions[: min(settings.max_regions, settings.turns)]
+    weights: dict[str, float] = settings.task_weights.model_dump()
+    open_tasks = {
+        region: [
+            t for t, w in weights.items() if w > 0 and (t != "importance" or labels[region].importance is not None)
+        ]
+        for region in regions
+    }
+    turns: list[_Turn] = []
+    while len(turns) < settings.turns:
+        waiting = [r for r in regions if open_tasks[r]]
+        if not waiting:
+            break
+        # The first round visits every region once; after it, any region may be asked again.
+        fresh = [r for r in waiting if all(turn.region != r for turn in turns)]
+        region = fresh[0] if fresh else _pick(waiting, rng)
+        tasks = open_tasks[region]
+        task = rng.choices(tasks, [weights[name] for name in tasks])[0]
+        tasks.remove(task)
+        type_name = _draw_type(labels[region], rng, settings.present_share) if task == "judgement" else None
+        turns.append(_Turn(region, task, type_name))
+    return turns
+
+
+def _draw_type(label: RegionLabel, rng: random.Random, present_share: float) -> str:
+    """The distortion type of a judgement: one that is there with the given probability, else one that is not."""
+    there = [name for name, severity in zip(DISTORTION_TYPES, label.severities, strict=True) if severity > 0]
+    absent = [name for name in DISTORTION_TYPES if name not in there]
+    return _pick(there if there and (not absent or rng.random() < present_share) else absent, rng)
+
+
+def _pick(items: Sequence[T], rng: random.Random) -> T:
+    return items[min(int(rng.random() * len(items)), len(items) - 1)]

@@ -1,0 +1,1 @@
+"""The ROI model: vision tower, mask-based feature extractor, projector, splice, language model with LoRA."""

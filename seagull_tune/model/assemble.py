@@ -1,0 +1,46 @@
+"""A new model from its bases."""
+
+from __future__ import annotations
+
+import torch
+
+from seagull_tune.config.model import ModelSpec
+from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.model import bases
+from seagull_tune.model.checkpoint import build_from_bases
+from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.vision_tower import VisionTower
+
+
+def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
+    """Builds model and processor of a specification; the bases are loaded, our own parts are drawn from ``seed``.
+
+    Raises:
+        ConfigError: a base is not a reference that can be resolved.
+    """
+    references = {"language_model": bases.pin(spec.language_model), "vision_tower": bases.pin(spec.vision_tower)}
+    tokenizer = bases.load_tokenizer(references["language_model"])
+    processor = SeagullProcessor(
+        tokenizer, image_max_side=spec.image_max_side, image_mean=spec.image_mean, image_std=spec.image_std,
+        image_grid=spec.image_grid, patch_size=spec.patch_size, patches_per_region=spec.patches_per_region,
+    )  # fmt: skip
+    layout = processor.layout
+    text_config = bases.load_text_config(references["language_model"])
+    config = SeagullConfig(
+        text_config=text_config, vision_tower=spec.vision_backbone,
+        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
+        mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, image_token_id=layout.image_token_id,
+        region_token_ids=layout.region_token_ids, bases=references,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = build_from_bases(config)
+    match_scales(model)
+    return model, processor
+
+
+def match_scales(model: SeagullForConditionalGeneration) -> None:
+    """Brings image and region tokens to the loudness of the language model's own words."""
+    words = model.get_input_embeddings().weight
+    model.region_norm.match(words)
+    model.image_norm.match(words)

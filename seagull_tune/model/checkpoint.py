@@ -1,0 +1,206 @@
+"""The checkpoint contract: what every save holds, how it is written, and how strictly it is read.
+
+    config.json          sizes, token ids, and the bases by reference
+    trained.safetensors  every tensor that does not come from a base: MFE, heads, projector, scales, constants
+    adapter/             the language model's adapters (peft's own format), where it has any
+    checkpoint.json      format version, the list of tensors, the resolved training configuration
+    processor_config.json, tokenizer files
+
+A model without bases holds all weights in ``trained.safetensors`` and is self-contained. The folder appears atomically.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seagull_tune import __version__
+from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.errors import CheckpointError
+from seagull_tune.files import atomic_folder
+from seagull_tune.model import bases
+from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.lora import ADAPTER_FOLDER, has_lora, is_lora_parameter, load_lora
+from seagull_tune.model.modeling import SeagullForConditionalGeneration
+
+FORMAT_VERSION = 1
+MANIFEST = "checkpoint.json"
+TRAINED = "trained.safetensors"
+_BASE_PREFIXES = {"language_model": "language_model.", "vision_tower": "vision_tower."}
+
+
+def save_checkpoint(
+    model: SeagullForConditionalGeneration,
+    processor: SeagullProcessor | None,
+    folder: Path,
+    resolved: Mapping[str, Any] | None = None,
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes a checkpoint folder, atomically.
+
+    Args:
+        model: the model.
+        processor: its processor; a folder without one can only be read by code that brings its own.
+        folder: where to; an existing checkpoint there is replaced.
+        resolved: the resolved configuration of the run, for the record.
+        state_dict: full weights gathered by the engine, where the model's own are sharded.
+    """
+    with atomic_folder(Path(folder)) as staging:
+        write_model(model, staging, resolved, state_dict)
+        if processor is not None:
+            processor.save_pretrained(staging)
+
+
+def write_model(
+    model: SeagullForConditionalGeneration,
+    folder: Path,
+    resolved: Mapping[str, Any] | None = None,
+    state_dict: Mapping[str, Tensor] | None = None,
+) -> None:
+    """The model's part of a checkpoint, into an existing folder."""
+    state = dict(state_dict) if state_dict is not None else model.state_dict()
+    trained = _unshared({name: tensor for name, tensor in state.items() if _is_own(name, model.config)})
+    empty = [name for name, tensor in trained.items() if tensor.numel() == 0]
+    if empty:
+        raise CheckpointError(f"{len(empty)} tensors are empty ({empty[0]}, ...): the engine did not gather its shards; nothing was saved.")
+    model.config.save_pretrained(folder)
+    save_file(trained, folder / TRAINED, metadata={"format": "pt"})
+    if has_lora(model.language_model):
+        prefix = _BASE_PREFIXES["language_model"]
+        adapters = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        model.language_model.save_pretrained(str(folder / ADAPTER_FOLDER), state_dict=adapters, safe_serialization=True)
+        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)
+    manifest = {
+        "format": "seagull-tune-checkpoint",
+        "version": FORMAT_VERSION,
+        "written_by": __version__,
+        "adapter": has_lora(model.language_model),
+        "tensors": {name: list(tensor.shape) for name, tensor in trained.items()},
+        "sha256": hashlib.sha256((folder / TRAINED).read_bytes()).hexdigest(),
+        "resolved_config": dict(resolved or {}),
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous CPU tensors; tied ones are copied, since a safetensors file cannot hold two names for one storage."""
+    seen: set[int] = set()
+    out = {}
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        out[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return out
+
+
+def _is_own(name: str, config: SeagullConfig) -> bool:
+    """Whether a tensor is written to ``trained.safetensors`` (neither a base's nor an adapter's)."""
+    if name.startswith(_BASE_PREFIXES["language_model"]) and is_lora_parameter(name):
+        return False
+    return not any(name.startswith(_BASE_PREFIXES[part]) for part in config.bases or {})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The checked manifest of a checkpoint.
+
+    Raises:
+        CheckpointError: not a checkpoint, or of a version that this program does not read.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: {MANIFEST} is missing. This is not a Seagull-Tune checkpoint, or its save was cut off.")
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder}: checkpoint format version {manifest.get('version')!r}; this program reads {FORMAT_VERSION}. "
+            "Use the version of Seagull-Tune that wrote it, or train again."
+        )
+    return manifest
+
+
+def model_id(folder: Path) -> str:
+    """Name and content hash by which answers say which model gave them."""
+    manifest = read_manifest(folder)
+    digest = hashlib.sha256(manifest["sha256"].encode())
+    adapter = Path(folder) / ADAPTER_FOLDER / "adapter_model.safetensors"
+    if adapter.is_file():
+        digest.update(adapter.read_bytes())
+    resolved = Path(folder).resolve()
+    name = resolved.parent.name if resolved.name == "model" else resolved.name
+    return f"{name}@{digest.hexdigest()[:12]}"
+
+
+def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
+    """Reads a checkpoint with its processor.
+
+    Args:
+        folder: the checkpoint.
+        trainable: whether its adapters will be trained further.
+
+    Raises:
+        CheckpointError: not a checkpoint, damaged, incomplete (every missing tensor is named), or of another version.
+    """
+    model = load_model(Path(folder), trainable)
+    processor: SeagullProcessor = SeagullProcessor.from_pretrained(str(folder))
+    if processor.image_grid**2 != model.config.n_image_tokens:
+        raise CheckpointError(
+            f"{folder}: the processor lays out {processor.image_grid**2} image tokens, the model has {model.config.n_image_tokens}."
+        )
+    return model, processor
+
+
+def load_model(folder: Path, trainable: bool = False) -> SeagullForConditionalGeneration:
+    """The model of a checkpoint, in evaluation mode; see :func:`load_checkpoint`."""
+    manifest = read_manifest(folder)
+    config = SeagullConfig.from_pretrained(str(folder))
+    model = build_from_bases(config)
+    load_trained(model, folder, manifest)
+    if manifest["adapter"]:
+        model.language_model = load_lora(model.language_model, folder / ADAPTER_FOLDER, trainable)
+    return model.eval()
+
+
+def build_from_bases(config: SeagullConfig) -> SeagullForConditionalGeneration:
+    """A model whose bases are loaded and whose own parts are fresh."""
+    references = config.bases or {}
+    language_model = bases.load_language_model(references["language_model"]) if "language_model" in references else None
+    model = SeagullForConditionalGeneration(config, language_model)
+    if "vision_tower" in references:
+        weights = bases.load_tower_weights(references["vision_tower"], config.vision_tower)
+        result = model.vision_tower.backbone.load_state_dict(weights, strict=False)
+        # A full classifier has a head that the feature extractor lacks; the other direction would be a real loss.
+        if result.missing_keys:
+            raise CheckpointError(f"{references['vision_tower']} lacks {len(result.missing_keys)} tensors of {config.vision_tower}: {result.missing_keys[:3]} ...")
+    return model
+
+
+def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Loads ``trained.safetensors`` into ``model``, in place, strictly."""
+    path = folder / TRAINED
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: {TRAINED} is missing; the checkpoint has no MFE. Copy the whole folder, or train again.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != manifest["sha256"]:
+        raise CheckpointError(f"{path}: its content does not match the manifest; the file is damaged or from another checkpoint.")
+    tensors = load_file(path)
+    wanted = {name for name in model.state_dict() if _is_own(name, model.config)}
+    missing, unknown = sorted(wanted - tensors.keys()), sorted(tensors.keys() - wanted)
+    if missing or unknown:
+        parts = sorted({name.split(".")[0] for name in missing})
+        raise CheckpointError(
+            f"{path}: {len(missing)} tensors missing (parts: {', '.join(parts) or 'none'}; first: {missing[:3]}), "
+            f"{len(unknown)} unknown (first: {unknown[:3]})."
+        )
+    own = model.state_dict()
+    wrong = [f"{n} {tuple(t.shape)} instead of {tuple(own[n].shape)}" for n, t in tensors.items() if t.shape != own[n].shape]
+    if wrong:
+        raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}.")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)

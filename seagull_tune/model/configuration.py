@@ -1,0 +1,64 @@
+"""Configuration of the ROI model, as a transformers configuration.
+
+The sizes of everything that is not the language model stand here. How a photograph is prepared (normalisation, longest
+side, patches) stands in the processor, and only there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class SeagullConfig(PreTrainedConfig):
+    """Sizes and token ids of :class:`~seagull_tune.model.modeling.SeagullForConditionalGeneration`.
+
+    Attributes:
+        text_config: configuration of the language model (any causal LM of transformers).
+        vision_tower: name of a timm model that supports ``features_only``.
+        vision_channels: channels of the tower's maps, finest first.
+        image_grid: side of the square grid of image tokens (``image_grid ** 2`` tokens per image).
+        mfe: which mask-based feature extractor: ``mfe`` (ours).
+        mfe_hidden: width inside the extractor.
+        mfe_dropout: dropout on the extractor's inputs and hidden activations.
+        image_token_id: id of ``<image>``; region_token_ids: ids of ``<global>`` and ``<local>``. They are placeholders:
+            their embeddings are always replaced, so the language model's vocabulary is not resized.
+        bases: where the frozen weights come from, ``embedded:NAME@sha256`` or ``hub:ID@revision``, by part.
+    """
+
+    model_type = "seagull"
+    sub_configs_defaults = {"text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama")}  # noqa: RUF012
+
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_tower: str = "efficientnet_lite0"
+    vision_channels: list[int] | tuple[int, ...] = (16, 24, 40, 112, 320)
+    image_grid: int = 3
+    mfe: str = "mfe"
+    mfe_hidden: int = 384
+    mfe_dropout: float = 0.1
+    image_token_id: int = -1
+    region_token_ids: list[int] | tuple[int, ...] = (-1, -1)
+    bases: dict[str, str] | None = None
+    tie_word_embeddings: bool = False
+
+    @property
+    def n_image_tokens(self) -> int:
+        """Image tokens per image."""
+        return self.image_grid**2
+
+    @property
+    def n_region_tokens(self) -> int:
+        """Tokens per region: one global, one local."""
+        return len(self.region_token_ids)
+
+    @property
+    def text_width(self) -> int:
+        """Width of the language model's embeddings."""
+        config = self.text_config
+        if not isinstance(config, PreTrainedConfig):
+            raise TypeError(f"text_config is {type(config).__name__}; it must be a transformers configuration.")
+        return int(config.hidden_size)

@@ -1,0 +1,69 @@
+"""Low-rank adapters on the language model; the one place that imports peft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import logging
+
+# peft imports bitsandbytes where it is installed, which complains at import about a kernel that only 4-bit layers on CPUs use.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from transformers import PreTrainedModel  # noqa: E402
+
+from seagull_tune.errors import CheckpointError  # noqa: E402
+
+ADAPTER_FOLDER = "adapter"
+
+
+def add_lora(
+    language_model: PreTrainedModel, *, rank: int, alpha: float, dropout: float, targets: Sequence[str] | str, rs_lora: bool = False
+) -> PeftModel:
+    """Puts fresh adapters into a language model; a model that has adapters already is refused.
+
+    Args:
+        rank, alpha, dropout: as in Hu et al. 2021; the update is ``alpha / rank * B A`` (``alpha / sqrt(rank)`` if ``rs_lora``).
+        targets: names of the linear layers, or ``all-linear``.
+    """
+    if isinstance(language_model, PeftModel):
+        raise CheckpointError("The language model already carries adapters; merge them first, or go on training them.")
+    config = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, use_rslora=rs_lora, task_type="CAUSAL_LM",
+        target_modules=targets if isinstance(targets, str) else list(targets),
+    )  # fmt: skip
+    return get_peft_model(language_model, config)  # type: ignore[return-value]
+
+
+def has_lora(language_model: nn.Module) -> bool:
+    """Whether the language model carries adapters."""
+    return isinstance(language_model, PeftModel)
+
+
+def is_lora_parameter(name: str) -> bool:
+    """Whether a parameter of the language model belongs to an adapter."""
+    return "lora_" in name
+
+
+def load_lora(language_model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
+    """Loads the adapters saved under ``folder`` (safetensors only)."""
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise CheckpointError(f"{folder}: adapter_model.safetensors is missing; the checkpoint is incomplete.")
+    return PeftModel.from_pretrained(language_model, str(folder), is_trainable=trainable)
+
+
+def load_adapter_weights(language_model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Puts saved adapter weights into adapters that are already there, strictly."""
+    result = set_peft_model_state_dict(language_model, dict(weights))
+    missing = [name for name in result.missing_keys if is_lora_parameter(name)]
+    if missing or result.unexpected_keys:
+        raise CheckpointError(f"Adapter weights do not fit: missing {missing[:3]}, unknown {list(result.unexpected_keys)[:3]}.")
+
+
+def merge_lora(language_model: nn.Module) -> nn.Module:
+    """The language model with its adapters added into its weights; as it is where it has none."""
+    if isinstance(language_model, PeftModel):
+        return language_model.merge_and_unload()  # type: ignore[no-any-return]
+    return language_model

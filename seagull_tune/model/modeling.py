@@ -1,0 +1,259 @@
+"""The ROI model: image and regions in, words and numbers out.
+
+    images, masks, patches -> front (frozen) -> RegionStatistics -> MFE -> region tokens -+-> direct head
+                                                     |-> projector -> image tokens -------+-> splice -> language model
+
+Legend: B samples, L sequence length, R regions of all samples, M mentions of regions in the text, V vocabulary,
+D width of the language model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.mask_pooling import image_grid, masked_statistics
+from seagull_tune.model.mfe import MaskFeatureExtractor, RegionStatistics
+from seagull_tune.model.native_statistics import native_statistics
+from seagull_tune.model.projector import DirectHead, DirectLogits, EmbeddingScale, ImageProjector
+from seagull_tune.model.splice import check_counts, splice, word_ids
+from seagull_tune.model.vision_tower import VisionTower
+
+
+@dataclass
+class SeagullOutput(ModelOutput):
+    """What a forward pass returns.
+
+    Attributes:
+        logits: (N, V) at the rows of ``logits_index``, or (B, K, V) for generation; None if no text was given.
+        past_key_values: the key-value cache.
+        region_tokens: (R, T, D) normalised region tokens.
+        direct: the direct head's logits.
+    """
+
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    region_tokens: Tensor | None = None
+    direct: DirectLogits | None = None
+
+
+class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Vision tower + MFE + projector + language model.
+
+    Args:
+        config: sizes.
+        language_model: a loaded language model; built from ``config.text_config`` with random weights where None.
+    """
+
+    config_class = SeagullConfig
+    base_model_prefix = "seagull"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_cache_class = True
+
+    def __init__(self, config: SeagullConfig, language_model: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.vision_tower = VisionTower(config.vision_tower)
+        self.mfe = MaskFeatureExtractor(config)
+        self.region_norm = EmbeddingScale(config.text_width)
+        self.direct_head = DirectHead(config.n_region_tokens, config.text_width, config.mfe_hidden, config.mfe_dropout)
+        self.projector = ImageProjector(self.vision_tower.channels[-1], config.text_width)
+        self.image_norm = EmbeddingScale(config.text_width)
+        self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Bases bring their own weights, and torch's defaults suit the rest."""
+
+    # -- the parts, in the order in which a sample flows ---------------------------------------------------------
+
+    @torch.no_grad()
+    def encode_front(
+        self,
+        pixel_values: Sequence[Tensor],
+        region_masks: Sequence[Tensor],
+        region_geometry: Tensor,
+        patches: Tensor,
+        patch_masks: Tensor,
+    ) -> RegionStatistics:
+        """The frozen part: everything that can be computed once per picture and cached.
+
+        Args:
+            pixel_values: B images (3, h_i, w_i), normalised.
+            region_masks: per image (R_i, h_i, w_i), float in [0, 1].
+            region_geometry: (R, GEOMETRY).
+            patches: (R, P, 3, S, S) uint8.
+            patch_masks: (R, P, S, S) uint8, 1 inside the region.
+        """
+        pooled, whole, grids = [], [], []
+        for maps, masks in zip(self.vision_tower(pixel_values), region_masks, strict=True):
+            statistics = masked_statistics(maps, masks)  # (R_i + 1, 2 * sum(C))
+            pooled.append(statistics[:-1])
+            whole.append(statistics[-1:].expand(len(masks), -1))
+            grids.append(image_grid(maps[-1], self.config.image_grid))
+        return RegionStatistics(
+            grid=torch.stack(grids),
+            maps=torch.cat(pooled),
+            image=torch.cat(whole),
+            geometry=region_geometry.float(),
+            native=native_statistics(patches.float() / 255.0, patch_masks),
+            coverage=patch_masks.float().mean(dim=(-1, -2)),
+            counts=torch.tensor([len(m) for m in region_masks], device=region_geometry.device),
+        )
+
+    def encode_regions(self, statistics: RegionStatistics) -> Tensor:
+        """Region tokens before the language model's scale, (R, T, D), root mean square one."""
+        tokens: Tensor = self.region_norm.norm(self.mfe(statistics))
+        return tokens
+
+    def embed(
+        self, input_ids: Tensor, image_tokens: Tensor, region_tokens: Tensor, mention_counts: Tensor
+    ) -> Tensor:
+        """Word embeddings with image and region tokens in their places, (B, L, D).
+
+        Args:
+            input_ids: (B, L).
+            image_tokens: (B, N, D).
+            region_tokens: (M, T, D), one row per mention, samples in order.
+            mention_counts: (B,), mentions per sample.
+        """
+        image_id, region_ids = self.config.image_token_id, list(self.config.region_token_ids)
+        check_counts(input_ids, image_id, region_ids, mention_counts, self.config.n_image_tokens)
+        words = self.get_input_embeddings()(word_ids(input_ids, [image_id, *region_ids]))
+        return splice(input_ids, words, image_tokens, region_tokens, image_id, region_ids)
+
+    def project_image(self, grid: Tensor) -> Tensor:
+        """Image grid (B, N, C) -> image tokens at the language model's scale (B, N, D)."""
+        tokens: Tensor = self.image_norm(self.projector(grid))
+        return tokens
+
+    # -- transformers' interface -----------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str], *, trainable: bool = False, revision: str | None = None, **kwargs: Any
+    ) -> SeagullForConditionalGeneration:  # type: ignore[override]
+        """Loads a checkpoint (a folder, or a repository of the model hub); see :mod:`seagull_tune.model.checkpoint`.
+
+        Args:
+            trainable: whether its adapters will be trained further.
+            revision: of a hub repository.
+            kwargs: what transformers' Auto classes add; the checkpoint itself decides about configuration and types.
+        """
+        from seagull_tune.model.checkpoint import load_model
+
+        folder = Path(name_or_path)
+        if not folder.is_dir():
+            folder = Path(snapshot_download(str(name_or_path), revision=revision))
+        return load_model(folder, trainable)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any) -> None:  # type: ignore[override]
+        """Writes the model's part of a checkpoint; ``state_dict`` holds gathered weights where an engine shards them."""
+        from seagull_tune.model.checkpoint import write_model
+
+        if kwargs.get("is_main_process", True):
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            write_model(self, Path(save_directory), state_dict=state_dict)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The language model without its output head (adapters, if any, are inside)."""
+        base = self.language_model.get_base_model() if hasattr(self.language_model, "get_base_model") else self.language_model
+        return base.get_decoder()  # type: ignore[no-any-return]
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's output head."""
+        return self.language_model.get_output_embeddings()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        pixel_values: Sequence[Tensor] | None = None,
+        region_masks: Sequence[Tensor] | None = None,
+        region_geometry: Tensor | None = None,
+        patches: Tensor | None = None,
+        patch_masks: Tensor | None = None,
+        statistics: Mapping[str, Tensor] | RegionStatistics | None = None,
+        mention_index: Tensor | None = None,
+        mention_counts: Tensor | None = None,
+        logits_index: Tensor | None = None,
+        logits_to_keep: int = 0,
+        **kwargs: Any,
+    ) -> SeagullOutput:
+        """Args:
+            input_ids: (B, L); None where only the regions are wanted (pre-training of the extractor).
+            attention_mask: (B, L).
+            pixel_values, region_masks, region_geometry, patches, patch_masks: see :meth:`encode_front`.
+            statistics: the front's result instead, where it was cached.
+            mention_index: (M,) row of the region that each ``<global><local>`` pair stands for.
+            mention_counts: (B,) mentions per sample.
+            logits_index: (N,) rows of the flattened (B * L) positions at which logits are wanted; the vocabulary is
+                wide, so nothing else is computed.
+            logits_to_keep: without ``logits_index``: logits at this many last positions (0: all).
+        """
+        region_tokens = direct = None
+        if statistics is None and pixel_values is not None:
+            if region_masks is None or region_geometry is None or patches is None or patch_masks is None:
+                raise TypeError("pixel_values need region_masks, region_geometry, patches and patch_masks beside them.")
+            statistics = self.encode_front(pixel_values, region_masks, region_geometry, patches, patch_masks)
+        elif isinstance(statistics, Mapping):
+            statistics = RegionStatistics(**statistics)
+        if statistics is not None:
+            region_tokens = self.encode_regions(statistics)
+            direct = self.direct_head(region_tokens)
+            if input_ids is None and inputs_embeds is None:
+                return SeagullOutput(region_tokens=region_tokens, direct=direct)
+            if inputs_embeds is None:
+                if mention_index is None or mention_counts is None or input_ids is None:
+                    raise TypeError("Text with regions needs mention_index and mention_counts.")
+                mentions = (region_tokens * self.region_norm.gain)[mention_index]
+                inputs_embeds = self.embed(input_ids, self.project_image(statistics.grid), mentions, mention_counts)
+        elif inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        decoded = self.decoder(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids,
+            past_key_values=past_key_values, use_cache=use_cache,
+        )  # fmt: skip
+        hidden = decoded.last_hidden_state
+        hidden = hidden.flatten(0, 1)[logits_index] if logits_index is not None else hidden[:, -logits_to_keep:]
+        return SeagullOutput(
+            logits=self.get_output_embeddings()(hidden), past_key_values=decoded.past_key_values,
+            region_tokens=region_tokens, direct=direct,
+        )  # fmt: skip
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, inputs_embeds: Tensor | None = None, is_first_iteration: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The picture enters with the prompt; later steps only carry the new token."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
+        )
+        if not is_first_iteration:
+            for name in ("pixel_values", "region_masks", "region_geometry", "patches", "patch_masks", "statistics"):
+                inputs.pop(name, None)
+        return inputs
+
+
+AutoConfig.register(SeagullConfig.model_type, SeagullConfig)
+AutoModel.register(SeagullConfig, SeagullForConditionalGeneration)
+AutoModelForCausalLM.register(SeagullConfig, SeagullForConditionalGeneration)

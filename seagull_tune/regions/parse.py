@@ -1,0 +1,251 @@
+"""Every notation of a region -> :class:`Region`: box and point text, mask file, COCO RLE JSON, label maps.
+
+Legend: h, w image height and width in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from seagull_tune.errors import RegionError, did_you_mean
+from seagull_tune.images import read_values
+from seagull_tune.records import Region
+from seagull_tune.regions.boxes import box_region, parse_box, parse_point, validate_point
+from seagull_tune.regions.masks import encode, from_label_map, from_rle
+
+LABEL_SUFFIXES: tuple[str, ...] = (".png", ".tif", ".tiff", ".bmp", ".gif")
+"""Lossless files that a label map may be stored in, in the order they are looked for."""
+
+
+class RegionSource(Protocol):
+    """What a query needs of a segmenter (:mod:`seagull_tune.segment` has them)."""
+
+    def segment(self, image: np.ndarray) -> list[Region]:
+        """All regions of a uint8 RGB (H, W, 3) image."""
+        ...
+
+    def at_point(self, image: np.ndarray, x: int, y: int) -> Region:
+        """The region under pixel (x, y) of a uint8 RGB (H, W, 3) image."""
+        ...
+
+
+@dataclass(frozen=True)
+class RegionQuery:
+    """The regions that a user asked for, as text and paths; resolved against one image.
+
+    Attributes:
+        boxes: ``x0,y0,x1,y1`` each, ends exclusive.
+        points: ``x,y`` each; the region under the point is found by a segmenter.
+        masks: mask files.
+        rles: COCO RLE as JSON text or as files.
+        region_dir: folder of label maps, one per image stem.
+        all: every region that a segmenter finds.
+    """
+
+    boxes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    masks: tuple[str | Path, ...] = ()
+    rles: tuple[str | Path, ...] = ()
+    region_dir: str | Path | None = None
+    all: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether no region was asked for."""
+        return not (self.boxes or self.points or self.masks or self.rles or self.region_dir or self.all)
+
+    def resolve(self, image: np.ndarray, stem: str, segmenter: RegionSource) -> list[Region]:
+        """The regions of one image, in the order of the fields.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+            stem: the image's file name without suffix, for ``region_dir``.
+            segmenter: finds regions for ``points`` and ``all``.
+
+        Returns:
+            At least one region.
+
+        Raises:
+            RegionError: nothing asked for, or a region that cannot be used.
+            DataError: a mask or label-map file that is no image.
+        """
+        if self.empty:
+            raise RegionError(
+                "No region was named; name one with a box, a point, a mask, an RLE, a folder, or ask for all."
+            )
+        h, w = image.shape[:2]
+        found = [regions_from_box(text, h, w) for text in self.boxes]
+        found += [regions_from_point(text, image, segmenter) for text in self.points]
+        found += [regions_from_mask_file(path, h, w) for path in self.masks]
+        found += [regions_from_rle(text, h, w) for text in self.rles]
+        if self.region_dir is not None:
+            found.append(load_region_dir(self.region_dir, stem, h, w))
+        if self.all:
+            found.append(segmenter.segment(image))
+        return [region for regions in found for region in regions]
+
+
+def regions_from_box(text: str, h: int, w: int) -> list[Region]:
+    """The region of ``"x0,y0,x1,y1"``, named by its text.
+
+    Raises:
+        RegionError: bad text; box inverted, outside or partly outside.
+    """
+    box = parse_box(text)
+    return [box_region(box, h, w, f"box {','.join(map(str, box))}")]
+
+
+def regions_from_point(text: str, image: np.ndarray, segmenter: RegionSource) -> list[Region]:
+    """The region that ``segmenter`` sees under ``"x,y"`` of a uint8 RGB (H, W, 3) image.
+
+    Raises:
+        RegionError: bad text, or a point outside the image.
+    """
+    x, y = validate_point(*parse_point(text), *image.shape[:2])
+    return [segmenter.at_point(image, x, y)]
+
+
+def regions_from_mask_file(path: str | Path, h: int, w: int) -> list[Region]:
+    """The region of a mask file (PNG and other lossless files), named by the file's stem.
+
+    Two values in the file: the higher is inside (0/1, 0/255, ...; a file of one value above 0 is inside all over).
+    More values (soft borders): inside is above half of the highest, which has to be white (or it is a label map).
+
+    Args:
+        path: the file.
+        h, w: size of the image in pixels.
+
+    Raises:
+        RegionError: another size than the image, empty, or a label map.
+        DataError: not an image, or truncated.
+    """
+    values = read_values(path)
+    _require_size(values, h, w, f"Mask {path}")
+    grey = values.max(axis=2).astype(np.int32) if values.ndim == 3 else values
+    distinct = np.unique(grey)
+    if distinct[-1] <= 0:
+        raise RegionError(f"Mask {path} is empty: every value is 0; pixels inside need a value above 0.")
+    if len(distinct) > 2 and distinct[-1] < 255:
+        raise RegionError(
+            f"Mask {path} has the values {distinct[:8].tolist()}: it looks like a label map. A mask has two values "
+            "(or soft borders up to 255); give label maps as a folder with --regions."
+        )
+    return [encode(2 * grey > distinct[-1], Path(path).stem)]
+
+
+def regions_from_rle(source: str | Path | Mapping[str, Any], h: int, w: int) -> list[Region]:
+    """The regions of COCO RLE JSON: one object, a list of objects, or a COCO annotation with ``segmentation``.
+
+    Args:
+        source: JSON text (it starts with ``{`` or ``[``), the path of a JSON file, or the decoded object.
+        h, w: size of the image in pixels.
+
+    Raises:
+        RegionError: unreadable, not JSON, fields missing, damaged, empty, or of another size than the image.
+    """
+    value = source if isinstance(source, Mapping) else _read_json(source)
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise RegionError(f"RLE {str(source)[:60]!r} holds no region.")
+    regions = []
+    for item in items:
+        rle = item.get("segmentation", item) if isinstance(item, Mapping) else item
+        if not isinstance(rle, Mapping):
+            raise RegionError(
+                f'An RLE needs {{"size": [height, width], "counts": text or list}}; got {str(rle)[:80]!r}.'
+            )
+        regions.append(from_rle(rle, h, w, str(item.get("name", ""))))
+    return regions
+
+
+def regions_from_label_map(path: str | Path, h: int, w: int, min_area_share: float = 0.0) -> list[Region]:
+    """The regions of a label-map file: each value of at least 1 is one region, gaps allowed, 8 or 16 bits.
+
+    Args:
+        path: the file; one channel, or colour with three equal channels. Palette files: the indices.
+        h, w: size of the image in pixels.
+        min_area_share: regions below this share of the image are left out.
+
+    Returns:
+        The regions in the order of their values.
+
+    Raises:
+        RegionError: another size than the image, no region, or a colour picture.
+        DataError: not an image, or truncated.
+    """
+    values = read_values(path)
+    _require_size(values, h, w, f"Label map {path}")
+    if values.ndim == 3:
+        if not (values == values[..., :1]).all():
+            raise RegionError(f"Label map {path} is a colour picture; save it with one channel of 8 or 16 bits.")
+        values = values[..., 0]
+    try:
+        return from_label_map(values, min_area_share)
+    except RegionError as error:
+        raise RegionError(f"{path}: {error}") from error
+
+
+def find_region_file(folder: str | Path, stem: str) -> Path:
+    """The label map of an image in a folder: ``<stem>.png`` (or another lossless suffix).
+
+    Raises:
+        RegionError: no such folder, or no file for this stem.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RegionError(f"{folder}: no such folder of label maps (--regions).")
+    for suffix in LABEL_SUFFIXES:
+        for path in (folder / f"{stem}{suffix}", folder / f"{stem}{suffix.upper()}"):
+            if path.is_file():
+                return path
+    stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in LABEL_SUFFIXES}
+    hint = did_you_mean(stem, stems) if 0 < len(stems) <= 20 else f" The folder holds {len(stems)} label maps."
+    raise RegionError(f"{folder}: no label map for the image {stem!r}; looked for {stem}.png and the like.{hint}")
+
+
+def load_region_dir(folder: str | Path, stem: str, h: int, w: int, min_area_share: float = 0.0) -> list[Region]:
+    """The regions of one image from a folder of label maps (``--regions DIR``), found by the image's stem.
+
+    Args:
+        folder: the folder.
+        stem: the image's file name without suffix.
+        h, w: size of the image in pixels.
+        min_area_share: regions below this share of the image are left out.
+
+    Raises:
+        RegionError: no file for this stem, or as :func:`regions_from_label_map`.
+        DataError: not an image, or truncated.
+    """
+    return regions_from_label_map(find_region_file(folder, stem), h, w, min_area_share)
+
+
+def _require_size(values: np.ndarray, h: int, w: int, what: str) -> None:
+    height, width = values.shape[:2]
+    if (height, width) != (h, w):
+        raise RegionError(
+            f"{what} has {width}x{height} pixels (width x height), but the image has {w}x{h}; the sizes must be equal."
+        )
+
+
+def _read_json(source: str | Path) -> Any:
+    text = str(source).strip()
+    where = "RLE text"
+    if not text.startswith(("{", "[")):
+        where = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise RegionError(
+                f"RLE {where[:80]!r} is neither JSON text nor a file that can be read ({error}). "
+                'Allowed: {"size": [height, width], "counts": text or list}.'
+            ) from error
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RegionError(f"{where}: not JSON ({error}).") from error

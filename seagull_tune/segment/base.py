@@ -1,0 +1,54 @@
+"""What every segmenter offers, and the checks and the order that they share.
+
+Legend: H, W height and width in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from seagull_tune.errors import DataError
+from seagull_tune.records import Region
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Finds the regions of an image.
+
+    Attributes:
+        name: how results say where their regions come from.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def segment(self, image: np.ndarray) -> list[Region]:
+        """All regions of a uint8 RGB (H, W, 3) image, largest first."""
+        ...
+
+    def at_point(self, image: np.ndarray, x: int, y: int) -> Region:
+        """The region under pixel (x, y). Raises RegionError for a point outside the image."""
+        ...
+
+    def in_box(self, image: np.ndarray, box_xyxy: Sequence[int]) -> Region:
+        """The object in a box (x0, y0, x1, y1; ends exclusive). Raises RegionError for a box outside the image."""
+        ...
+
+
+def check_image(image: np.ndarray) -> tuple[int, int]:
+    """Height and width of a uint8 RGB (H, W, 3) image.
+
+    Raises:
+        DataError: another type or shape.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise DataError(f"A segmenter needs a uint8 RGB image (H, W, 3), got {image.dtype} {image.shape}.")
+    return image.shape[0], image.shape[1]
+
+
+def by_area(regions: Sequence[Region]) -> list[Region]:
+    """Largest first; regions of equal area by their box, so that the order never depends on how they were found."""
+    return sorted(regions, key=lambda region: (-region.area, region.box_xyxy, region.counts))

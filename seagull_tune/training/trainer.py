@@ -1,0 +1,138 @@
+"""A thin transformers Trainer: our losses by name, a learning rate per part, the checkpoint contract, atomic saves."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+from seagull_tune.config.train import LearningRates
+from seagull_tune.errors import TrainingError
+from seagull_tune.model.checkpoint import load_trained, read_manifest, write_model
+from seagull_tune.model.lora import ADAPTER_FOLDER, has_lora, load_adapter_weights
+from seagull_tune.model.modeling import SeagullOutput
+from seagull_tune.training.stages import parameter_groups
+
+LossFunction = Callable[[SeagullOutput, Mapping[str, Tensor]], dict[str, tuple[float, Tensor]]]
+"""Output and batch -> name: (weight, loss)."""
+
+STAGING = ".saving"
+
+
+class SeagullTrainer(Trainer):
+    """transformers' Trainer with the ROI model's losses and saves.
+
+    Args:
+        losses: computes the named losses of a batch.
+        rates: peak learning rate per part.
+        model_inputs: the batch entries that the model's forward pass takes; the others are targets.
+        resolved: resolved configuration, written into every checkpoint.
+        others: as in transformers' Trainer.
+    """
+
+    def __init__(
+        self, *, losses: LossFunction, rates: LearningRates, model_inputs: tuple[str, ...], resolved: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        self._losses, self._rates, self._model_inputs, self._resolved = losses, rates, model_inputs, dict(resolved)
+        self._seen: dict[str, list[Tensor]] = defaultdict(list)
+        self._saving = False
+        super().__init__(**kwargs)
+        # The loss is a mean over the batch; Trainer must divide it by the accumulation steps.
+        self.model_accepts_loss_kwargs = False
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with one learning rate per part."""
+        if self.optimizer is None:
+            trained = self.model if model is None else model
+            groups = list(parameter_groups(trained, self._rates, self.args.weight_decay))
+            self.optimizer = torch.optim.AdamW(groups, betas=(self.args.adam_beta1, self.args.adam_beta2))
+        return self.optimizer
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
+        """Weighted sum of the named losses; each is kept for the log by itself.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        outputs = model(**{name: inputs[name] for name in self._model_inputs if name in inputs})
+        named = self._losses(outputs, inputs)
+        total = torch.stack([weight * loss for weight, loss in named.values()]).sum()
+        if not bool(torch.isfinite(total)):
+            values = {name: float(loss) for name, (_, loss) in named.items()}
+            raise TrainingError(f"The loss is not finite at step {self.state.global_step}: {values}. Lower the learning rates, or look at these samples: {inputs.get('names')}.")
+        prefix = "" if model.training else "eval_"
+        for name, (_, loss) in named.items():
+            self._seen[f"{prefix}loss_{name}"].append(loss.detach().float())
+        return (total, outputs) if return_outputs else total
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Tensor, None, None]:
+        """Evaluation during training is the loss on the held-out split."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        return loss.detach(), None, None
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Adds the mean of every named loss since the last log."""
+        side = "eval_" if any(key.startswith("eval_") for key in logs) else "loss_"
+        for name in [key for key in self._seen if key.startswith(side)]:
+            logs[name] = round(float(torch.stack(self._seen.pop(name)).mean()), 6)
+        super().log(logs, *args, **kwargs)
+
+    # -- saves ------------------------------------------------------------------------------------------------
+
+    def _get_output_dir(self, trial: Any = None) -> str:
+        run = Path(super()._get_output_dir(trial))
+        return str(run / STAGING if self._saving else run)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Everything is written into a staging folder that is renamed when complete, so a cut-off save is never resumed."""
+        staging = Path(self.args.output_dir) / STAGING
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._saving = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._saving = False
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            final = Path(self.args.output_dir) / name
+            shutil.rmtree(final, ignore_errors=True)
+            (staging / name).rename(final)
+            shutil.rmtree(staging)
+            rotate_checkpoints(output_dir=self.args.output_dir, save_total_limit=self._keep)
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _keep(self) -> int:
+        return int(self._resolved.get("keep", 2))
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_model(self.accelerator.unwrap_model(self.model), folder, self._resolved, state_dict)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        target = self.accelerator.unwrap_model(model if model is not None else self.model)
+        load_trained(target, folder, read_manifest(folder))
+        if has_lora(target.language_model):
+            load_adapter_weights(target.language_model, load_file(folder / ADAPTER_FOLDER / "adapter_model.safetensors"))
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest complete checkpoint of a run folder; staging folders do not count."""
+    found = [p for p in run.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (p / "trainer_state.json").is_file()]
+    return max(found, key=lambda p: int(p.name.rsplit("-", 1)[1])) if found else None

@@ -1,0 +1,69 @@
+"""The losses of the ROI model, each returned by itself.
+
+Legend: N trained positions, S value slots, W candidate words, V vocabulary, R regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from seagull_tune.data.collate import IGNORE, SLOT_KINDS
+from seagull_tune.model.projector import DirectLogits
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of soft targets over the rows that have any mass; 0 (with gradient) where none has.
+
+    Args:
+        logits: (R, K).
+        targets: (R, K), rows that sum to one, or to zero where there is nothing to learn.
+    """
+    rows = targets.sum(dim=1)
+    losses = -(targets * log_softmax(logits.float(), dim=1)).sum(dim=1)
+    return losses.sum() / rows.sum().clamp_min(1.0)
+
+
+def answer_loss(logits: Tensor, target_ids: Tensor) -> Tensor:
+    """Mean cross-entropy of the literal words of the answers (value slots excluded).
+
+    Args:
+        logits: (N, V).
+        target_ids: (N,), ``IGNORE`` at value slots.
+    """
+    kept = int((target_ids != IGNORE).sum())
+    return cross_entropy(logits.float(), target_ids, ignore_index=IGNORE, reduction="sum") / max(kept, 1)
+
+
+def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping[str, float]) -> Tensor:
+    """Soft-label cross-entropy at value slots, over the whole vocabulary, averaged with weights per kind.
+
+    The softmax runs over the vocabulary, so that mass also moves *to* the value words (as in DeQA-Score), not only among them.
+
+    Args:
+        logits: (N, V).
+        batch: ``slot_rows`` (S,), ``slot_kinds`` (S,), ``slot_candidates`` (S, W), ``slot_targets`` (S, W).
+        kind_weights: weight of each of ``SLOT_KINDS``.
+    """
+    rows = batch["slot_rows"]
+    if len(rows) == 0:
+        return logits.sum() * 0.0
+    log_probabilities = log_softmax(logits[rows].float(), dim=1)  # (S, V)
+    chosen = log_probabilities.gather(1, batch["slot_candidates"].clamp_min(0))  # (S, W)
+    losses = -(batch["slot_targets"] * chosen).sum(dim=1)
+    table = torch.tensor([kind_weights.get(kind, 1.0) for kind in SLOT_KINDS], device=losses.device)
+    weights = table[batch["slot_kinds"]]
+    return (losses * weights).sum() / weights.sum().clamp_min(1e-9)
+
+
+def direct_losses(direct: DirectLogits, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Losses of the region tokens' own head: soft levels for quality and importance, classes for severities."""
+    severity = cross_entropy(direct.severity.float().flatten(0, 1), batch["severity_target"].flatten())
+    return {
+        "direct_quality": soft_cross_entropy(direct.quality, batch["quality_target"]),
+        "direct_importance": soft_cross_entropy(direct.importance, batch["importance_target"]),
+        "direct_severity": severity,
+    }

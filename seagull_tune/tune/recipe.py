@@ -1,0 +1,215 @@
+"""One training run of the ROI model, as a table of contents. Pre-training and fine-tuning are two configurations of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import set_seed
+
+from seagull_tune.config.train import LossWeights, TrainConfig
+from seagull_tune.data.collate import Collator, TrainingItem
+from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.data.reader import RoiDataset
+from seagull_tune.errors import ConfigError, TrainingError
+from seagull_tune.instructions.templates import PromptLibrary, load_prompts
+from seagull_tune.model.assemble import assemble
+from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
+from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
+from seagull_tune.training.arguments import engine_in_use, training_arguments
+from seagull_tune.training.run_record import write_record
+from seagull_tune.training.stages import PartRow, apply_stage, stage_table
+from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
+from seagull_tune.training.callbacks import callbacks
+from seagull_tune.tune.front_cache import FrontCache, build_front_cache
+from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss
+from seagull_tune.tune.samples import TrainingSamples
+
+MODEL_INPUTS = (
+    "input_ids", "attention_mask", "pixel_values", "region_masks", "region_geometry", "patches", "patch_masks",
+    "statistics", "mention_index", "mention_counts", "logits_index",
+)  # fmt: skip
+_MEASURED_ROWS = 1000  # rows on which the standardising constants are measured: more changes them in the third digit
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to start."""
+
+    model: SeagullForConditionalGeneration
+    processor: SeagullProcessor
+    train: TrainingSamples
+    held_out: TrainingSamples | None
+    table: list[PartRow]
+
+
+def train(config: TrainConfig, resume: bool = False) -> Path:
+    """Trains one stage and writes the finished checkpoint.
+
+    Args:
+        config: the run.
+        resume: go on from the newest complete checkpoint of ``config.out``, if there is one.
+
+    Returns:
+        The folder of the finished checkpoint, ``<out>/model``.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, TrainingError: see their messages.
+    """
+    started = time.monotonic()
+    check_start(config, resume)
+    set_seed(config.seed)
+    prepared = prepare(config)
+    trainer = build_trainer(config, prepared)
+    checkpoint = last_checkpoint(Path(config.out)) if resume else None
+    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return finish(config, prepared, trainer, {**result.metrics, "seconds": round(time.monotonic() - started, 1)})
+
+
+def check_start(config: TrainConfig, resume: bool) -> None:
+    """Refuses to overwrite a run, and an engine that is not the one asked for.
+
+    Raises:
+        ConfigError: the folder holds checkpoints and ``resume`` is off.
+        TrainingError: another engine runs.
+    """
+    out = Path(config.out)
+    if not resume and last_checkpoint(out) is not None:
+        raise ConfigError(f"{out} holds checkpoints of an earlier run: continue it with --resume, or choose another `out`.")
+    engine = engine_in_use()
+    if config.expect_engine not in ("any", engine):
+        raise TrainingError(f"The run asks for the engine {config.expect_engine!r}, but {engine!r} is running; start it with `accelerate launch --config_file configs/accelerate/...`.")
+
+
+def prepare(config: TrainConfig) -> Prepared:
+    """Model, data, frozen front, standardising constants, freezing."""
+    if config.init is not None:
+        model, processor = load_checkpoint(Path(config.init), trainable=True)
+    else:
+        model, processor = assemble(config.model, config.seed)
+    rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
+    prompts = load_prompts(_path(config.prompts)) if config.losses.reads_text else None
+    cache = None
+    if config.cache_front:
+        root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
+        cache = _cache_for(rows, model, processor, root, config)
+    train_samples = TrainingSamples(rows, processor, prompts, config.conversation, _passes(config), cache)
+    measure_constants(model, train_samples)
+    table = apply_stage(model, config.stage, config.lora)
+    return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
+
+
+def _cache_for(
+    rows: RoiDataset, model: SeagullForConditionalGeneration, processor: SeagullProcessor, root: Path, config: TrainConfig
+) -> FrontCache:
+    """The main process computes the cache; the others wait and read it."""
+    limit = None
+    if config.optimisation.steps is not None and config.optimisation.passes == 1:
+        # A short run touches only its first rows (see `_passes`): the rest of the cache is left for a longer one.
+        limit = config.optimisation.steps * config.optimisation.batch_size * config.optimisation.accumulate
+    state = PartialState()
+    with state.main_process_first():
+        return build_front_cache(rows, model, processor, root, config.workers, limit)
+
+
+def _passes(config: TrainConfig) -> int:
+    return config.optimisation.passes
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value is not None else None
+
+
+def _held_out(
+    config: TrainConfig, model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: PromptLibrary | None
+) -> TrainingSamples | None:
+    """Samples of the ``validation`` split, one visit each; None where evaluation is off or the data set has no such split."""
+    if not config.evaluate_every or not RoiDataset.has_split(config.data, "validation"):
+        return None
+    rows = RoiDataset(Path(config.data), "validation", image_root=_path(config.image_root))
+    cache = None
+    if config.cache_front:
+        root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
+        cache = _cache_for(rows, model, processor, root, config)
+    return TrainingSamples(rows, processor, prompts, config.conversation, 1, cache)
+
+
+def measure_constants(model: SeagullForConditionalGeneration, samples: TrainingSamples) -> None:
+    """Measures the extractor's and the projector's standardising constants, unless the model brings them."""
+    if model.mfe.measured:
+        return
+    step = max(1, len(samples.rows) // _MEASURED_ROWS)
+    chosen = list(range(0, len(samples.rows), step))
+    if samples.cache is not None:
+        statistics = samples.cache.sample_statistics(chosen)
+    else:
+        from seagull_tune.tune.front_cache import front_statistics
+
+        statistics = front_statistics(samples.rows, model, samples.processor, chosen[:64])
+    model.mfe.measure(statistics)
+    model.projector.standardize.measure(statistics.grid.flatten(0, 1))
+
+
+def roi_losses(weights: LossWeights) -> LossFunction:
+    """The ROI model's losses with their weights; those of weight 0 are not computed."""
+    direct = {"direct_quality": weights.direct_quality, "direct_importance": weights.direct_importance, "direct_severity": weights.direct_severity}
+
+    def compute(outputs: SeagullOutput, batch: Mapping[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
+        named: dict[str, tuple[float, Tensor]] = {}
+        if any(direct.values()) and outputs.direct is not None:
+            named = {name: (direct[name], loss) for name, loss in direct_losses(outputs.direct, batch).items() if direct[name] > 0}
+        if weights.answer > 0 and outputs.logits is not None:
+            named["answer"] = (weights.answer, answer_loss(outputs.logits, batch["target_ids"]))
+        if weights.level > 0 and outputs.logits is not None:
+            named["level"] = (weights.level, slot_loss(outputs.logits, batch, weights.slots.model_dump()))
+        return named
+
+    return compute
+
+
+def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
+    """The Trainer of a prepared run."""
+    processor = prepared.processor
+    pad = processor.tokenizer.pad_token_id
+    state = PartialState()
+    if state.is_main_process:
+        print(stage_table(prepared.table), flush=True)
+    held_out: Dataset[TrainingItem] | None = prepared.held_out
+    return SeagullTrainer(
+        losses=roi_losses(config.losses), rates=config.optimisation.learning_rates, model_inputs=MODEL_INPUTS,
+        resolved=config.model_dump(mode="json"), model=prepared.model,
+        args=training_arguments(config, len(prepared.train), held_out is not None),
+        train_dataset=prepared.train, eval_dataset=held_out,
+        data_collator=Collator(int(pad if pad is not None else processor.tokenizer.eos_token_id)),
+        processing_class=processor, callbacks=callbacks(Path(config.out), state.is_main_process),
+    )  # fmt: skip
+
+
+def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, facts: Mapping[str, Any]) -> Path:
+    """Writes the finished checkpoint and the record of the run."""
+    folder = Path(config.out) / "model"
+    state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled else None
+    if trainer.args.should_save:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        resolved = config.model_dump(mode="json")
+        save_checkpoint(model, prepared.processor, folder, resolved, state_dict)
+        record = {
+            **facts,
+            "engine": engine_in_use(),
+            "world_size": trainer.accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+            "steps": trainer.state.global_step,
+            "data_fingerprint": prepared.train.rows.fingerprint,
+            "parts": [row.__dict__ for row in prepared.table],
+            "log": trainer.state.log_history,
+        }
+        write_record(Path(config.out), "train", resolved, record)
+    trainer.accelerator.wait_for_everyone()
+    return folder
