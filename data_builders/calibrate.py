@@ -29,13 +29,15 @@ from seagull_tune.distortions.severity import SEVERITY_ASSET
 from seagull_tune.errors import DataError
 from seagull_tune.fullref.measure import MEASURE_VERSION, Reference, measure_regions
 
-TARGETS = (0.85, 0.68, 0.50, 0.35, 0.22)
-"""Whole-image quality of severities 1..5."""
+TARGETS = (0.75, 0.56, 0.38, 0.22, 0.10)
+"""Whole-image quality of severities 1..5, set by what the words mean at a normal viewing distance: at 0.75 damage is
+visible to an attentive eye (JPEG quality 66), at 0.10 the picture is hardly of use (JPEG quality 4, defocus of almost
+5 pixels)."""
 
 BUILT_IN = ("astronaut", "chelsea", "coffee", "rocket")
 """Photographs that come with scikit-image."""
 
-TOLERANCE = 0.03
+TOLERANCE = 0.025
 """Largest distance from a target at which a severity is still offered."""
 
 _GRID = 17
@@ -141,7 +143,7 @@ def _bisect(
         middle = (low + high) / 2.0
         quality = median_quality(variant, variant.from_strength(middle), photographs)
         seen.append((quality, middle))
-        if abs(quality - target) < 0.003:
+        if abs(quality - target) < 0.002:
             break
         low, high = (middle, high) if quality > target else (low, middle)
     return seen

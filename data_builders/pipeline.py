@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from data_builders.shards import PARTIAL_SUFFIX, Failure, ShardSummary, ShardTas
 from data_builders.sources import SourceImage, list_sources
 from data_builders.splits import assign_splits
 from seagull_tune import __version__
-from seagull_tune.config.data import BuildConfig
+from seagull_tune.config.data import SPLITS, BuildConfig, SplitName
 from seagull_tune.data.schema import MANIFEST, SCHEMA_VERSION, read_manifest
 from seagull_tune.distortions.compression import codec_versions
 from seagull_tune.distortions.severity import severity_table
@@ -36,7 +37,7 @@ from seagull_tune.files import atomic_write_text
 from seagull_tune.fullref.measure import MEASURE_VERSION
 
 _LOCK = ".lock"
-_NOT_IDENTITY = {"workers", "source", "max_pixels"}
+_NOT_IDENTITY = {"workers", "source"}
 """Settings that do not change the result: where the photographs lie is not what they are (their content is hashed)."""
 
 
@@ -47,22 +48,23 @@ class BuildPlan:
     Attributes:
         config: the resolved configuration.
         sources: the photographs, in order.
+        splits: scene -> split.
         shards: one task per shard.
         config_hash: of everything that the result depends on.
     """
 
     config: BuildConfig
     sources: tuple[SourceImage, ...]
+    splits: Mapping[str, SplitName]
     shards: tuple[ShardTask, ...]
     config_hash: str
 
     def describe(self) -> str:
         """The plan as a person reads it."""
-        splits = self.shards[0].splits
-        names = list(splits.values())
+        names = sorted(self.splits.values(), key=SPLITS.index)
         counts = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
         return (
-            f"{len(self.sources)} photographs ({len(splits)} scenes: {counts}) from {self.config.source}, "
+            f"{len(self.sources)} photographs ({len(names)} scenes: {counts}) from {self.config.source}, "
             f"regions: {self.config.regions.method}, {self.config.samples_per_image} samples per image, "
             f"{len(self.shards)} shards, {self.config.workers} workers, seed {self.config.seed}"
         )
@@ -124,7 +126,7 @@ def plan_build(config: BuildConfig, out: str | Path, show_progress: bool = True)
         )
         for index, group in enumerate(groups)
     )
-    return BuildPlan(config, sources, shards, digest)
+    return BuildPlan(config, sources, splits, shards, digest)
 
 
 def build_dataset(config: BuildConfig, out: str | Path, show_progress: bool = True) -> BuildSummary:

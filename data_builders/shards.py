@@ -38,7 +38,7 @@ from seagull_tune.data.schema import (
     view_of,
 )
 from seagull_tune.distortions.recipe import render, severities_of
-from seagull_tune.errors import DataError, SeagullError
+from seagull_tune.errors import DataError, RegionError
 from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
 from seagull_tune.images import require_min_size
 from seagull_tune.records import Recipe, RegionLabel, Sample
@@ -139,9 +139,12 @@ def build_shard(task: ShardTask) -> ShardSummary:
     for source in task.sources:
         try:
             new_images, new_samples = _build_photograph(source, task)
-        except SeagullError as error:  # one bad photograph must not stop the others; it is reported
+        except (DataError, RegionError) as error:  # one bad photograph must not stop the others; it is reported
             failed.append(Failure(source.image_id, str(error)))
             continue
+        except Exception as error:
+            error.add_note(f"This happened while {source.path} was built.")
+            raise
         images += new_images
         samples += new_samples
     summary = ShardSummary(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -38,8 +39,9 @@ def random_labels(rng: random.Random, n_regions: int) -> list[RegionLabel]:
     return labels
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with a ChatML template."""
+@lru_cache
+def _train_tokenizer(vocabulary: int) -> str:
+    """A byte-level BPE tokenizer of the shipped prompts, as JSON."""
     rng = random.Random(0)
     corpus = [
         "".join(part.text for part in message.parts)
@@ -51,25 +53,37 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(corpus, trainer)
+    return str(tokenizer.to_str())
+
+
+def make_tokenizer(vocabulary: int = 700) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with a ChatML template; with a small vocabulary, words take several tokens."""
+    tokenizer = Tokenizer.from_str(_train_tokenizer(vocabulary))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.chat_template = CHATML
     return fast
 
 
-def make_tiny_model(seed: int = 0, dropout: float = 0.0) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
+def make_tiny_model(
+    seed: int = 0, dropout: float = 0.0, tower: str = TOWER, vocabulary: int = 700
+) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
     """A self-contained model with random weights, and its processor."""
     torch.manual_seed(seed)
-    processor = SeagullProcessor(make_tokenizer(), image_max_side=96, image_grid=2, patch_size=16, patches_per_region=3)
+    tokenizer = make_tokenizer(vocabulary)
+    processor = SeagullProcessor(tokenizer, image_max_side=96, image_grid=2, patch_size=16, patches_per_region=3)
     layout = processor.layout
     text = LlamaConfig(
         vocab_size=len(processor.tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
     )  # fmt: skip
     config = SeagullConfig(
-        text_config=text, vision_tower=TOWER, vision_channels=VisionTower.channels_of(TOWER), image_grid=2, mfe_hidden=32,
-        mfe_dropout=dropout, image_token_id=layout.image_token_id, region_token_ids=layout.region_token_ids,
+        text_config=text, vision_tower=tower, vision_channels=VisionTower.channels_of(tower), image_grid=2,
+        mfe_hidden=32, mfe_dropout=dropout, image_token_id=layout.image_token_id,
+        region_token_ids=layout.region_token_ids,
     )  # fmt: skip
     model = SeagullForConditionalGeneration(config)
     match_scales(model)

@@ -79,8 +79,8 @@ def assess(
 ) -> None:
     """Judge regions of photographs: one line of JSON per region.
 
-    A photograph that cannot be judged is named and skipped (exit code 1 at the end). Without a region option, every region
-    that the graph segmenter finds is judged.
+    A photograph that cannot be judged is named and skipped (exit code 1 at the end). Without a region option, every
+    region that the graph segmenter finds is judged.
     """
     from seagull_tune.config.answer import AnswerConfig
 
@@ -92,8 +92,8 @@ def assess(
         query = Regions(all=True).query()
     if dry_run:
         show_plan(
-            settings, f"Judge regions of {len(images)} photographs with {require_model(settings)}.", f"  regions: {query}",
-            f"  lines go to {out or 'standard output'}",
+            settings, f"Judge regions of {len(images)} photographs with {require_model(settings)}.",
+            f"  regions: {query}", f"  lines go to {out or 'standard output'}",
         )  # fmt: skip
         return
     failed = _assess_all(images, query, settings, out)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -29,7 +28,7 @@ REFUSED = 2
 class Commands(TyperGroup):
     """The group of all commands: an error raised on purpose ends a command with one sentence and no traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Runs the command that the arguments name."""
         try:
             return super().invoke(ctx)
@@ -39,7 +38,7 @@ class Commands(TyperGroup):
             say(f"{type(error).__name__}: {error}")
             raise typer.Exit(REFUSED) from None
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """In the order of a first use."""
         return [name for name in ORDER if name in self.commands]
 
@@ -103,9 +102,13 @@ def overrides(values: Mapping[str, object], sets: Sequence[str] | None) -> list[
         values: dotted key -> value; None was not given. Paths are written as text.
         sets: ``a.b=c`` texts.
     """
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None}
+    given = {
+        key: str(value) if isinstance(value, Path) else value for key, value in values.items() if value is not None
+    }
     # JSON is YAML: whatever is in a path or a name stays what it is.
-    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items()] + list(sets or ())
+    return [f"{key}={json.dumps(value, ensure_ascii=False, default=str)}" for key, value in given.items()] + list(
+        sets or ()
+    )
 
 
 def resolve(model: type[T], config: Path | None, changes: Sequence[str], default: str | None = None) -> T:

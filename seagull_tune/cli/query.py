@@ -34,9 +34,10 @@ SamCheckpointOption = Annotated[
     Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")
 ]
 SamTypeOption = Annotated[
-    str | None, typer.Option("--sam-type", help="Size of that SAM: vit_b, vit_l or vit_h [default: as the weights say].")
+    str | None,
+    typer.Option("--sam-type", help="Its size: vit_b, vit_l or vit_h [default: as the weights say]."),
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps [default: a GPU if there is one].")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps [default: a GPU if any].")]
 MaxPixelsOption = Annotated[int | None, typer.Option("--max-pixels", help="Photographs with more pixels are refused.")]
 
 
@@ -104,7 +105,8 @@ def require_model(config: AnswerConfig) -> str:
 
     if not Path(config.model).is_dir():
         raise CheckpointError(
-            f"There is no model folder {config.model}. Make one with `seagull-tune quickstart`, or name one with --model DIR."
+            f"There is no model folder {config.model}. Make one with `seagull-tune quickstart`, or name one with "
+            "--model DIR."
         )
     from seagull_tune.model.checkpoint import model_id
 

@@ -32,7 +32,9 @@ class SegmenterChoice(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.checkpoint is not None) != (self.method == "sam"):
-            raise ValueError("checkpoint belongs to method 'sam', which needs it; set both (--sam-checkpoint FILE) or neither")
+            raise ValueError(
+                "checkpoint belongs to method 'sam', which needs it; set both (--sam-checkpoint FILE) or neither"
+            )
         return self
 
 

@@ -9,13 +9,13 @@ from pydantic import Field
 from seagull_tune.config.base import StrictModel
 
 
-class EvaluateSettings(StrictModel):
+class EvaluationSettings(StrictModel):
     """How a tuned model is measured.
 
     Attributes:
         seed: of the bootstrap and of the choice of regions that are described in words.
-        texts_per_image: regions per image, over all its renderings, that the model also describes in words; the share of
-            texts that cannot be read back is ``unparsable``. 0 turns it off.
+        texts_per_image: regions per image, over all its renderings, that the model also describes in words; the share
+            of texts that cannot be read back is ``unparsable``. 0 turns it off.
         bootstrap_draws: resamplings of the photographs behind the 95 % intervals; 0 leaves the intervals out.
     """
 
@@ -33,4 +33,4 @@ class BaselineSettings(StrictModel):
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    max_regions: Annotated[int, Field(ge=10, le=20_000)] = 4000
+    max_regions: Annotated[int, Field(ge=10, le=10_000)] = 4000

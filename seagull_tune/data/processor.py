@@ -14,7 +14,7 @@ import torch
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from seagull_tune.data.visual import VisualInputs, visual_inputs
-from seagull_tune.errors import DataError
+from seagull_tune.errors import DataError, RegionError
 from seagull_tune.instructions.chat import EncodedChat, TokenLayout, encode_chat
 from seagull_tune.records import Message
 
@@ -88,9 +88,15 @@ class SeagullProcessor(ProcessorMixin):
             masks: bool (R, H, W).
             messages: the conversation; its region parts index ``masks``.
             add_generation_prompt: whether the answer is to be generated next.
+
+        Raises:
+            RegionError: a region that is not there is mentioned.
         """
         encoded = self.encode(messages, add_generation_prompt)
-        mentions = [part.region for message in messages for part in message.parts if part.region is not None]
+        mentions = [position.region for position in encoded.region_positions]
+        beyond = [region for region in mentions if not 0 <= region < len(masks)]
+        if beyond:
+            raise RegionError(f"The conversation mentions region {beyond[0] + 1}; the photograph has {len(masks)} regions.")
         ids = torch.tensor([encoded.input_ids])
         return BatchFeature(
             {

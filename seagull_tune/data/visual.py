@@ -100,12 +100,19 @@ def patch_corners(mask: np.ndarray, size: int, count: int) -> np.ndarray:
         - integral[np.ix_(bottom, xs)] + integral[np.ix_(ys, xs)]
     )  # fmt: skip
     if inside.max() == 0:
-        # A sliver between grid positions: read at its middle pixel instead.
-        y, x = np.argwhere(mask)[int(mask.sum()) // 2]
-        return np.array([[min(max(0, y - size // 2), height - size), min(max(0, x - size // 2), width - size)]])
+        return _around_pixels(mask, size, count)
     candidates = np.argwhere(inside >= max(1, _GOOD_COVERAGE * inside.max()))
     corners = np.stack([ys[candidates[:, 0]], xs[candidates[:, 1]]], axis=1)
     return _spread(corners, count)
+
+
+def _around_pixels(mask: np.ndarray, size: int, count: int) -> np.ndarray:
+    """Corners (K, 2) of patches around pixels of a region so thin and scattered that it slips between grid positions."""
+    pixels = np.argwhere(mask)
+    pixels = pixels[np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(int)]
+    corners = np.clip(pixels - size // 2, 0, np.array(mask.shape) - size)
+    on_grid = corners // _GRID * _GRID
+    return np.unique(np.where(pixels < on_grid + size, on_grid, corners), axis=0)
 
 
 def _spread(points: np.ndarray, count: int) -> np.ndarray:

@@ -92,7 +92,8 @@ def fit_kernel_ridge(
     n_rows = len(features)
     if n_rows == 0 or targets.ndim != 2 or len(targets) != n_rows or len(groups) != n_rows:
         raise DataError(
-            f"{n_rows} rows of features, targets of shape {np.shape(targets)}, {len(groups)} groups; allowed: (N, F), (N, O), N."
+            f"{n_rows} rows of features, targets of shape {np.shape(targets)}, {len(groups)} groups; allowed: (N, F), "
+            "(N, O) and N, with N > 0."
         )
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)

@@ -28,7 +28,15 @@ _TINY = 1e-12
 
 _NORMALISED = ("shape", "variance")
 _PRODUCT = ("shape", "mean", "left_variance", "right_variance")
-_REGION = ("luminance_mean", "luminance_deviation", "local_deviation", "clipped", "colourfulness", "chroma_mean", "log_area")
+_REGION = (
+    "luminance_mean",
+    "luminance_deviation",
+    "local_deviation",
+    "clipped",
+    "colourfulness",
+    "chroma_mean",
+    "log_area",
+)
 
 FEATURE_NAMES: tuple[str, ...] = (
     *chain.from_iterable(
@@ -153,7 +161,8 @@ def _whole_features(image: np.ndarray, luminance: np.ndarray, deviation: np.ndar
     return np.array(
         [
             grey.mean() / 255, grey.std() / 255, deviation[box][inside].mean() / 255,
-            ((grey <= 2) | (grey >= 253)).mean(), (spread + 0.3 * offset) / 255, np.hypot(red_green, yellow_blue).mean() / 255,
+            ((grey <= 2) | (grey >= 253)).mean(), (spread + 0.3 * offset) / 255,
+            np.hypot(red_green, yellow_blue).mean() / 255,
             np.log(inside.sum() / mask.size),
         ]
     )  # fmt: skip

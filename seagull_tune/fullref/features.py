@@ -1,6 +1,6 @@
 """What the measure looks at: local features of one image, the same for the reference and for the distorted side.
 
-Legend: H, W image size; h, w working size (H, W divided by the working factor); C = 3 opponent channels.
+Legend: H, W image size; h, w working size (H, W divided by the working factor).
 
 The ideas, each in our own arithmetic (no code of the original authors):
 
@@ -27,8 +27,11 @@ _OPPONENT = np.array([[0.299, 0.587, 0.114], [0.5, -0.5, 0.0], [-0.25, -0.25, 0.
 MIN_SIDE_AT_FULL_SIZE = 384
 """The short side that is measured at full size; longer ones are reduced by the integer nearest to short / 384."""
 
-MEAN_WINDOW = 7
-"""Side of the window of the local mean and standard deviation, in working pixels."""
+MEAN_WINDOW = (7, 7)
+"""Window of the local mean and standard deviation, in working pixels."""
+
+CHROMA_WINDOW = (3, 3)
+"""Window in which chroma is averaged: the eye resolves colour more coarsely than light."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,13 @@ class Features:
         gradients: gradient magnitude of the luminance at working size (h, w) and at half of it, grey levels per pixel.
         mean: local mean of the luminance, (h, w), 0..255.
         deviation: local standard deviation of the luminance, (h, w), >= 0.
-        chroma: locally averaged red-green and blue-yellow opponent channels, (h, w, 2), -127.5..127.5.
+        chroma: locally averaged red-green and blue-yellow opponent channels, (h, w) each, -127.5..127.5.
     """
 
     gradients: tuple[np.ndarray, np.ndarray]
     mean: np.ndarray
     deviation: np.ndarray
-    chroma: np.ndarray
+    chroma: tuple[np.ndarray, np.ndarray]
 
 
 def working_factor(height: int, width: int) -> int:
@@ -62,11 +65,16 @@ def check_image(image: np.ndarray, what: str) -> None:
         )
 
 
+def vector_length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """sqrt(x^2 + y^2), float32 (h, w). Not cv2.magnitude: its last bit depends on where the arrays lie in memory."""
+    return np.sqrt(x * x + y * y)
+
+
 def gradient_magnitude(plane: np.ndarray) -> np.ndarray:
     """Scharr gradient magnitude, normalised so that a unit ramp has magnitude one: float32 (h, w) -> float32 (h, w)."""
     gx = cv2.Scharr(plane, cv2.CV_32F, 1, 0, scale=1.0 / 32.0)
     gy = cv2.Scharr(plane, cv2.CV_32F, 0, 1, scale=1.0 / 32.0)
-    return cv2.magnitude(gx, gy)
+    return vector_length(gx, gy)
 
 
 def half_size(plane: np.ndarray) -> np.ndarray:
@@ -89,15 +97,12 @@ def extract(image: np.ndarray) -> Features:
     if factor > 1:
         size = (max(1, round(width / factor)), max(1, round(height / factor)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    opponent = cv2.transform(image.astype(np.float32), _OPPONENT)
-    luminance = np.ascontiguousarray(opponent[:, :, 0])
-    window = (MEAN_WINDOW, MEAN_WINDOW)
-    mean = cv2.blur(luminance, window)
-    square = cv2.sqrBoxFilter(luminance, cv2.CV_32F, window)
-    deviation = np.sqrt(np.maximum(square - mean * mean, 0.0))
+    luminance, red_green, blue_yellow = cv2.split(cv2.transform(image.astype(np.float32), _OPPONENT))
+    mean = cv2.blur(luminance, MEAN_WINDOW)
+    square: np.ndarray = cv2.sqrBoxFilter(luminance, cv2.CV_32F, MEAN_WINDOW)
     return Features(
         gradients=(gradient_magnitude(luminance), gradient_magnitude(half_size(luminance))),
         mean=mean,
-        deviation=deviation,
-        chroma=cv2.blur(opponent[:, :, 1:], (3, 3)),
+        deviation=np.sqrt(np.maximum(square - mean * mean, np.float32(0.0))),
+        chroma=(cv2.blur(red_green, CHROMA_WINDOW), cv2.blur(blue_yellow, CHROMA_WINDOW)),
     )

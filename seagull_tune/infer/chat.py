@@ -89,7 +89,7 @@ class ChatSession:
         height, width = self.image.shape[:2]
         if (region.height, region.width) != (height, width):
             raise RegionError(
-                f"The region belongs to an image of {region.width}x{region.height} pixels; this one is {width}x{height}."
+                f"The region belongs to an image of {region.width}x{region.height} pixels; this has {width}x{height}."
             )
         chosen = self._checked_name(name.strip() or f"region {len(self._regions) + 1}")
         self._regions.append(region)
@@ -154,7 +154,7 @@ class ChatSession:
         """
         regions = self.regions if region is None else (self._regions[self._index_of(region)],)
         if not regions:
-            raise RegionError("The conversation has no region yet; name one first, for example with /box 10,20,200,300.")
+            raise RegionError("The conversation has no region yet; add one first, for example /box 10,20,200,300.")
         return self.assessor.assess(self.image, regions)
 
     def _remember(self, turn: Message, answer: str) -> None:
@@ -164,9 +164,7 @@ class ChatSession:
         check_question(question)
         phrases = self.assessor.prompts.region_phrases if about is not None else ()
         marked = mark_regions(question, self._names, phrases, about)
-        return free_turn(
-            marked, about, self.assessor.prompts, with_image=not self._turns, n_regions=len(self._regions)
-        )
+        return free_turn(marked, about, self.assessor.prompts, with_image=not self._turns, n_regions=len(self._regions))
 
     def _checked_name(self, name: str) -> str:
         if len(name) > MAX_NAME or not _NAME.fullmatch(name):
@@ -206,7 +204,9 @@ class ChatSession:
         encoded = assessor.processor.encode(messages, add_generation_prompt=True)
         self._check_length(len(encoded.input_ids), max_new_tokens)
         ids = torch.tensor([encoded.input_ids], device=assessor.device)
-        mentions = torch.tensor([place.region for place in encoded.region_positions], dtype=torch.long, device=ids.device)
+        mentions = torch.tensor(
+            [place.region for place in encoded.region_positions], dtype=torch.long, device=ids.device
+        )
         with torch.inference_mode(), torch.autocast(assessor.device.type, torch.bfloat16, enabled=assessor.bf16):
             photograph = self._photograph()
             regions: Tensor = (photograph.tokens * model.region_norm.gain)[mentions]  # (M, T, D)
@@ -226,8 +226,8 @@ class ChatSession:
         if limit is not None and n_tokens + max_new_tokens > limit:
             remedy = "Start over with /reset (ChatSession.reset)" if self._turns else "Ask a shorter question"
             raise DataError(
-                f"The conversation has {n_tokens:,} tokens and the answer may take {max_new_tokens:,} more; the language "
-                f"model reads at most {limit:,}. {remedy}, or allow shorter answers (max_new_tokens)."
+                f"The conversation has {n_tokens:,} tokens and the answer may take {max_new_tokens:,} more; the "
+                f"language model reads at most {limit:,}. {remedy}, or allow shorter answers (max_new_tokens)."
             )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import timm
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from seagull_tune import embedded
 from seagull_tune.errors import CheckpointError, ConfigError
+from seagull_tune.model.vision_tower import build_backbone
 
 _KINDS = ("embedded", "hub")
 
@@ -67,6 +67,7 @@ def load_text_config(reference: str) -> PreTrainedConfig:
     """The configuration of the language model that a reference names."""
     place, options = _locate(reference)
     config: PreTrainedConfig = AutoConfig.from_pretrained(place, **options)
+    config.name_or_path = ""  # a folder of this machine; the checkpoint names its bases by reference
     return config
 
 
@@ -78,7 +79,7 @@ def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
 
 
 def load_tower_weights(reference: str, backbone_name: str) -> dict[str, Tensor]:
-    """Weights of a timm model (its classifier included), as a state dict.
+    """Weights of a timm backbone (an embedded one brings its classifier too), as a state dict.
 
     Args:
         reference: where they come from; a hub reference names a timm repository of the model hub.
@@ -86,6 +87,8 @@ def load_tower_weights(reference: str, backbone_name: str) -> dict[str, Tensor]:
     """
     kind, name, version = _split(reference)
     if kind == "hub":
-        return dict(timm.create_model(backbone_name, pretrained=True, pretrained_cfg_overlay={"hf_hub_id": f"{name}@{version}"}).state_dict())
+        overlay = {"hf_hub_id": f"{name}@{version}"}
+        backbone, _ = build_backbone(backbone_name, pretrained=True, pretrained_cfg_overlay=overlay)
+        return dict(backbone.state_dict())
     folder = Path(_locate(reference)[0])
     return load_file(folder / "model.safetensors")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from seagull_tune.errors import CheckpointError
 from seagull_tune.files import atomic_folder
 from seagull_tune.model import bases
 from seagull_tune.model.configuration import SeagullConfig
-from seagull_tune.model.lora import ADAPTER_FOLDER, has_lora, is_lora_parameter, load_lora
+from seagull_tune.model.lora import ADAPTER_FOLDER, ADAPTER_WEIGHTS, has_lora, is_lora_parameter, load_lora, plain_name, save_lora
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 
 FORMAT_VERSION = 1
 MANIFEST = "checkpoint.json"
 TRAINED = "trained.safetensors"
+_CONFIG = "config.json"
+_PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 _BASE_PREFIXES = {"language_model": "language_model.", "vision_tower": "vision_tower."}
 
 
@@ -66,24 +68,27 @@ def write_model(
 ) -> None:
     """The model's part of a checkpoint, into an existing folder."""
     state = dict(state_dict) if state_dict is not None else model.state_dict()
-    trained = _unshared({name: tensor for name, tensor in state.items() if _is_own(name, model.config)})
-    empty = [name for name, tensor in trained.items() if tensor.numel() == 0]
+    # Names as they are without adapters: a reader builds the bare model first and puts the adapters in afterwards.
+    trained = _unshared({plain_name(name): tensor for name, tensor in state.items() if _is_own(name, model.config)})
+    prefix = _BASE_PREFIXES["language_model"]
+    adapters = {name.removeprefix(prefix): tensor for name, tensor in state.items() if _is_adapter(name)}
+    empty = [name for name, tensor in (trained | adapters).items() if tensor.numel() == 0]
+    if has_lora(model.language_model) and not adapters:
+        empty = ["every adapter"]
     if empty:
         raise CheckpointError(f"{len(empty)} tensors are empty ({empty[0]}, ...): the engine did not gather its shards; nothing was saved.")
     model.config.save_pretrained(folder)
     save_file(trained, folder / TRAINED, metadata={"format": "pt"})
-    if has_lora(model.language_model):
-        prefix = _BASE_PREFIXES["language_model"]
-        adapters = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        model.language_model.save_pretrained(str(folder / ADAPTER_FOLDER), state_dict=adapters, safe_serialization=True)
-        (folder / ADAPTER_FOLDER / "README.md").unlink(missing_ok=True)
+    if adapters:
+        save_lora(model.language_model, folder / ADAPTER_FOLDER, adapters)
     manifest = {
         "format": "seagull-tune-checkpoint",
         "version": FORMAT_VERSION,
         "written_by": __version__,
-        "adapter": has_lora(model.language_model),
+        "adapter": bool(adapters),
         "tensors": {name: list(tensor.shape) for name, tensor in trained.items()},
-        "sha256": hashlib.sha256((folder / TRAINED).read_bytes()).hexdigest(),
+        "sha256": _sha256(folder / TRAINED),
+        "adapter_sha256": _sha256(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS) if adapters else None,
         "resolved_config": dict(resolved or {}),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -102,9 +107,27 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_own(name: str, config: SeagullConfig) -> bool:
     """Whether a tensor is written to ``trained.safetensors`` (neither a base's nor an adapter's)."""
-    if name.startswith(_BASE_PREFIXES["language_model"]) and is_lora_parameter(name):
-        return False
-    return not any(name.startswith(_BASE_PREFIXES[part]) for part in config.bases or {})
+    return not _is_adapter(name) and not any(name.startswith(_BASE_PREFIXES[part]) for part in config.bases or {})
+
+
+def _is_adapter(name: str) -> bool:
+    return name.startswith(_BASE_PREFIXES["language_model"]) and is_lora_parameter(name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_content(path: Path, sha256: str | None, holds: str) -> None:
+    """Refuses a file of a checkpoint that is missing or is not the one that was saved."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing: the checkpoint has no {holds}. Copy the whole folder, or train again.")
+    if _sha256(path) != sha256:
+        raise CheckpointError(
+            f"{path}: its content does not match {MANIFEST}; the file is damaged or from another checkpoint. "
+            "Copy the whole folder again, or train again."
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -116,7 +139,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     if not path.is_file():
         raise CheckpointError(f"{folder}: {MANIFEST} is missing. This is not a Seagull-Tune checkpoint, or its save was cut off.")
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Copy the whole folder again, or train again.") from error
     if manifest.get("version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{folder}: checkpoint format version {manifest.get('version')!r}; this program reads {FORMAT_VERSION}. "
@@ -129,9 +155,8 @@ def model_id(folder: Path) -> str:
     """Name and content hash by which answers say which model gave them."""
     manifest = read_manifest(folder)
     digest = hashlib.sha256(manifest["sha256"].encode())
-    adapter = Path(folder) / ADAPTER_FOLDER / "adapter_model.safetensors"
-    if adapter.is_file():
-        digest.update(adapter.read_bytes())
+    if manifest["adapter"]:
+        digest.update(manifest["adapter_sha256"].encode())
     resolved = Path(folder).resolve()
     name = resolved.parent.name if resolved.name == "model" else resolved.name
     return f"{name}@{digest.hexdigest()[:12]}"
@@ -147,6 +172,8 @@ def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForCo
     Raises:
         CheckpointError: not a checkpoint, damaged, incomplete (every missing tensor is named), or of another version.
     """
+    read_manifest(folder)
+    _check_files(Path(folder), _PROCESSOR_FILES)
     model = load_model(Path(folder), trainable)
     processor: SeagullProcessor = SeagullProcessor.from_pretrained(str(folder))
     if processor.image_grid**2 != model.config.n_image_tokens:
@@ -156,13 +183,21 @@ def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForCo
     return model, processor
 
 
+def _check_files(folder: Path, names: Iterable[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder}: {', '.join(missing)} missing. Copy the whole folder, or train again.")
+
+
 def load_model(folder: Path, trainable: bool = False) -> SeagullForConditionalGeneration:
     """The model of a checkpoint, in evaluation mode; see :func:`load_checkpoint`."""
     manifest = read_manifest(folder)
+    _check_files(folder, (_CONFIG,))
     config = SeagullConfig.from_pretrained(str(folder))
     model = build_from_bases(config)
     load_trained(model, folder, manifest)
     if manifest["adapter"]:
+        _check_content(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS, manifest.get("adapter_sha256"), "adapters")
         model.language_model = load_lora(model.language_model, folder / ADAPTER_FOLDER, trainable)
     return model.eval()
 
@@ -184,12 +219,10 @@ def build_from_bases(config: SeagullConfig) -> SeagullForConditionalGeneration:
 def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest: Mapping[str, Any]) -> None:
     """Loads ``trained.safetensors`` into ``model``, in place, strictly."""
     path = folder / TRAINED
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: {TRAINED} is missing; the checkpoint has no MFE. Copy the whole folder, or train again.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != manifest["sha256"]:
-        raise CheckpointError(f"{path}: its content does not match the manifest; the file is damaged or from another checkpoint.")
+    _check_content(path, manifest["sha256"], "MFE")
     tensors = load_file(path)
-    wanted = {name for name in model.state_dict() if _is_own(name, model.config)}
+    own = {plain_name(name): tensor for name, tensor in model.state_dict().items() if _is_own(name, model.config)}
+    wanted = own.keys()
     missing, unknown = sorted(wanted - tensors.keys()), sorted(tensors.keys() - wanted)
     if missing or unknown:
         parts = sorted({name.split(".")[0] for name in missing})
@@ -197,7 +230,6 @@ def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest:
             f"{path}: {len(missing)} tensors missing (parts: {', '.join(parts) or 'none'}; first: {missing[:3]}), "
             f"{len(unknown)} unknown (first: {unknown[:3]})."
         )
-    own = model.state_dict()
     wrong = [f"{n} {tuple(t.shape)} instead of {tuple(own[n].shape)}" for n, t in tensors.items() if t.shape != own[n].shape]
     if wrong:
         raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}.")

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel  # noqa: E402
 from seagull_tune.errors import CheckpointError  # noqa: E402
 
 ADAPTER_FOLDER = "adapter"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def add_lora(
@@ -34,7 +35,19 @@ def add_lora(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, use_rslora=rs_lora, task_type="CAUSAL_LM",
         target_modules=targets if isinstance(targets, str) else list(targets),
     )  # fmt: skip
-    return get_peft_model(language_model, config)  # type: ignore[return-value]
+    return _without_path(get_peft_model(language_model, config))
+
+
+def _without_path(model: PeftModel) -> PeftModel:
+    """peft notes the folder that the base was read from; a checkpoint must not name a path of one machine."""
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = ""
+    return model
+
+
+def plain_name(name: str) -> str:
+    """The name that a tensor of the whole model has where the language model carries no adapters."""
+    return name.replace("language_model.base_model.model.", "language_model.", 1).replace(".base_layer.", ".", 1)
 
 
 def has_lora(language_model: nn.Module) -> bool:
@@ -48,10 +61,17 @@ def is_lora_parameter(name: str) -> bool:
 
 
 def load_lora(language_model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
-    """Loads the adapters saved under ``folder`` (safetensors only)."""
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise CheckpointError(f"{folder}: adapter_model.safetensors is missing; the checkpoint is incomplete.")
-    return PeftModel.from_pretrained(language_model, str(folder), is_trainable=trainable)
+    """Loads the adapters saved under ``folder`` (safetensors only; the caller has checked that they are whole)."""
+    return _without_path(PeftModel.from_pretrained(language_model, str(folder), is_trainable=trainable))
+
+
+def save_lora(language_model: nn.Module, folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Writes the adapters of a language model, whose (gathered) tensors are ``weights``, into ``folder``."""
+    # peft would ask a hub whether the vocabulary has grown; ours never does.
+    language_model.save_pretrained(  # type: ignore[operator]
+        str(folder), state_dict=dict(weights), safe_serialization=True, save_embedding_layers=False
+    )
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def load_adapter_weights(language_model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -115,26 +115,25 @@ class ResidualMlp(nn.Module):
 
 
 class LocalBranch(nn.Module):
-    """Patches of a region -> one vector: each patch is embedded, then pooled by coverage-weighted mean and attention."""
+    """Patches of a region -> one vector: coverage-weighted mean and spread of their statistics, then embedded.
+
+    The spread over the patches tells a region that is distorted in part, or has flat and busy places, from an even one.
+    """
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.standardize = Standardizer(NATIVE_STATISTICS)
         self.embed = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(NATIVE_STATISTICS, width), nn.GELU(), ResidualMlp(width, dropout)
+            nn.Dropout(dropout), nn.Linear(2 * NATIVE_STATISTICS, width), nn.GELU(), ResidualMlp(width, dropout)
         )
-        self.attend = nn.Linear(width, 1)
-        self.combine = nn.Linear(2 * width, width)
 
     def forward(self, native: Tensor, coverage: Tensor) -> Tensor:
         """(R, P, NATIVE_STATISTICS), (R, P) -> (R, width)."""
-        patches = self.embed(self.standardize(native))  # (R, P, width)
-        share = coverage / coverage.sum(dim=1, keepdim=True).clamp_min(1e-6)
-        mean = (patches * share.unsqueeze(-1)).sum(dim=1)
-        # Coverage enters as a log prior, so a patch that is not there gets no attention.
-        logits = self.attend(patches).squeeze(-1) + torch.log(coverage.clamp_min(1e-9))
-        focus = (patches * logits.softmax(dim=1).unsqueeze(-1)).sum(dim=1)
-        out: Tensor = self.combine(torch.cat([mean, focus], dim=-1))
+        patches = self.standardize(native)
+        share = (coverage / coverage.sum(dim=1, keepdim=True).clamp_min(1e-6)).unsqueeze(-1)  # (R, P, 1)
+        mean = (patches * share).sum(dim=1)
+        variance = ((patches - mean.unsqueeze(1)).square() * share).sum(dim=1)
+        out: Tensor = self.embed(torch.cat([mean, (variance + 1e-6).sqrt()], dim=-1))
         return out
 
 

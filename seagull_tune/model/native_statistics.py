@@ -23,6 +23,7 @@ BLOCK = 8
 ENERGY_FLOOR = 0.05
 """Added to energies, in squared 8-bit steps: below the rounding noise of an 8-bit image (1/12), so that log stays finite."""
 MOMENTS = (0.5, 1.0, 2.0, 4.0)
+_STEP_FLOOR = 0.25  # added to gradients, in 8-bit steps, so that flat patches have a logarithm
 
 
 def dct_matrix(size: int = BLOCK) -> Tensor:
@@ -74,9 +75,11 @@ def _gradient_moments(luma: Tensor, weights: Tensor) -> Tensor:
     responses.append((around - 4 * centre, weights[..., 1:-1, 1:-1]))
     out = []
     for response, weight in responses:
-        magnitude = response.abs() + 0.25
+        magnitude = response.abs() + _STEP_FLOOR
         for power in MOMENTS:
-            out.append(torch.log(_weighted_mean(magnitude**power, weight, (-1, -2))) / power)
+            # Below the floor only where no weight is left: a region one pixel wide at the border of its patch.
+            moment = _weighted_mean(magnitude**power, weight, (-1, -2)).clamp_min(_STEP_FLOOR**power)
+            out.append(torch.log(moment) / power)
     return torch.stack(out, dim=-1)
 
 

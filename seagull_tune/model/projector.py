@@ -23,7 +23,7 @@ class EmbeddingScale(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
-        self.gain = nn.Parameter(torch.ones(()))
+        self.gain = nn.Parameter(torch.ones(1))  # not a scalar: engines that shard or broadcast parameters refuse those
 
     @torch.no_grad()
     def match(self, embeddings: Tensor) -> None:

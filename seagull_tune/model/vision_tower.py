@@ -5,12 +5,19 @@ Legend: B images, C channels, h, w the size of one map.
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Sequence
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from seagull_tune.errors import ConfigError
+
+# Transformers of timm take one image size only, unless they are built with the first of these that they know.
+_ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False})
 
 
 class VisionTower(nn.Module):
@@ -21,12 +28,18 @@ class VisionTower(nn.Module):
     Args:
         name: timm model name.
         frozen: no gradients, and never in training mode (no drop path, no batch statistics).
+
+    Raises:
+        ConfigError: timm has no such model, or it gives no feature maps.
     """
 
     def __init__(self, name: str, frozen: bool = True) -> None:
         super().__init__()
-        self.backbone = timm.create_model(name, features_only=True, pretrained=False)
+        self.backbone, patched = build_backbone(name)
         self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+        # Windowed transformers of timm give their maps as (B, h, w, C).
+        self._channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")).endswith("NHWC")
+        self.multiple: int = max(self.backbone.feature_info.reduction()) if patched else 1
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
@@ -36,7 +49,7 @@ class VisionTower(nn.Module):
     def channels_of(name: str) -> tuple[int, ...]:
         """Channels of a backbone's maps, finest first, without building its weights."""
         with torch.device("meta"):
-            return tuple(timm.create_model(name, features_only=True, pretrained=False).feature_info.channels())
+            return tuple(build_backbone(name)[0].feature_info.channels())
 
     def train(self, mode: bool = True) -> VisionTower:
         """Training mode, unless frozen: a frozen tower stays in evaluation mode."""
@@ -56,8 +69,40 @@ class VisionTower(nn.Module):
         maps: list[list[Tensor]] = [[] for _ in images]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             for indices in groups.values():
-                batch = torch.stack([images[i] for i in indices])
+                batch = self._whole_patches(torch.stack([images[i] for i in indices]))
                 for level in self.backbone(batch.contiguous(memory_format=torch.channels_last)):
+                    level = level.permute(0, 3, 1, 2) if self._channels_last else level  # (B, C, h, w)
                     for row, index in enumerate(indices):
                         maps[index].append(level[row])
         return maps
+
+    def _whole_patches(self, batch: Tensor) -> Tensor:
+        """(B, 3, H, W), scaled by less than a patch where the backbone needs sides of whole patches."""
+        height, width = (max(1, round(side / self.multiple)) * self.multiple for side in batch.shape[-2:])
+        if (height, width) == tuple(batch.shape[-2:]):
+            return batch
+        return interpolate(batch, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def build_backbone(name: str, **weights: object) -> tuple[nn.Module, bool]:
+    """A timm backbone that gives feature maps, and whether it reads an image in whole patches.
+
+    Args:
+        name: timm model name.
+        weights: where its weights come from, as ``timm.create_model`` takes it; random weights where nothing is said.
+
+    Raises:
+        ConfigError: timm has no such model, or it gives no feature maps.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=1)
+        raise ConfigError(f"timm has no model {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+    try:
+        for options in _ANY_SIZE:
+            try:
+                return timm.create_model(name, features_only=True, **options, **weights), True
+            except TypeError:  # an option that this architecture does not have
+                continue
+        return timm.create_model(name, features_only=True, **weights), False
+    except (RuntimeError, AttributeError) as error:
+        raise ConfigError(f"The timm model {name!r} gives no feature maps ({error}); choose another one.") from error

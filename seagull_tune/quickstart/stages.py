@@ -1,7 +1,8 @@
-"""Which stages of a run are finished: a second call skips them, a changed configuration redoes the first changed one.
+"""Which stages of a run are finished: a second call skips them, a changed configuration redoes what it changes.
 
-Every stage has a key: the SHA-256 of its settings and of the key of the stage before it. ``<out>/stages/NAME.json`` holds
-the key from the moment the stage begins, so a kill is told from a change: the same key goes on, another one starts anew.
+Every stage has a key: the SHA-256 of its settings and of the key of the stage before it. ``<out>/stages/NAME.json``
+holds the key from the moment the stage begins, so a kill is told from a change: the same key goes on, another one
+starts anew.
 """
 
 from __future__ import annotations
@@ -38,18 +39,20 @@ class Stages:
     def __init__(self, out: Path, say: Callable[[str], None]) -> None:
         self.out, self._say = out, say
         self._key = __version__
-        self._redo = False
         self.seconds: dict[str, float] = {}
 
-    def run(self, name: str, settings: Mapping[str, Any], outputs: Sequence[str], work: Work) -> bool:
+    def run(
+        self, name: str, settings: Mapping[str, Any], outputs: Sequence[str], work: Work, stale: Sequence[str] = ()
+    ) -> bool:
         """Does a stage unless it is finished.
 
         Args:
             name: of the stage.
             settings: plain values that its result depends on, besides the stages before it.
-            outputs: files and folders inside ``out`` that belong to this stage alone: they exist when it is finished, and
-                are removed before it is done anew.
+            outputs: files and folders inside ``out`` that belong to this stage alone: they exist when it is finished,
+                and are removed before it is done anew.
             work: does it.
+            stale: what else inside ``out`` is of no use once the stage is done anew.
 
         Returns:
             Whether it was done now.
@@ -66,7 +69,7 @@ class Stages:
             self.seconds[name] = float(record["seconds"])
             self._say(f"[{name}] finished earlier ({record['seconds']:.0f} s), skipped")
             return False
-        self._prepare(name, record, plain, paths)
+        self._prepare(name, record, plain, paths, [self.out / path for path in stale])
         started = time.monotonic()
         earlier = float(record.get("seconds", 0.0)) if record.get("key") == self._key else 0.0
         self._write(name, {"key": self._key, "finished": False, "seconds": earlier, "settings": plain})
@@ -79,7 +82,9 @@ class Stages:
         self._say(f"[{name}] done in {seconds:.0f} s (peak memory so far {peak_memory_gb():.1f} GB)")
         return True
 
-    def _prepare(self, name: str, record: Mapping[str, Any], settings: Mapping[str, Any], paths: list[Path]) -> None:
+    def _prepare(
+        self, name: str, record: Mapping[str, Any], settings: Mapping[str, Any], paths: list[Path], stale: list[Path]
+    ) -> None:
         """Says what will be done, and removes what another configuration left."""
         there = [path for path in paths if path.exists()]
         if record.get("key") == self._key:
@@ -90,11 +95,11 @@ class Stages:
             changes = differences(record["settings"], settings) or ["a stage before it was done anew"]
             shown = "; ".join(changes[:_SHOWN]) + ("; ..." if len(changes) > _SHOWN else "")
             self._say(f"[{name}] is done anew: {shown}")
-            for path in there:
+            for path in [*there, *(path for path in stale if path.exists())]:
                 _remove(path)
         elif there:
             raise ConfigError(
-                f"{there[0]} is there already, and no such run made it. Remove it, or choose another folder (--out DIR)."
+                f"{there[0]} is there already, and no such run made it. Remove it, or choose another --out DIR."
             )
         else:
             self._say(f"[{name}] begins")
@@ -114,7 +119,9 @@ class Stages:
         try:
             atomic_write_text(self._file(name), json.dumps(record, indent=1) + "\n")
         except OSError as error:
-            raise DataError(f"{self.out} cannot be written: {error}. Run the same command again once it can.") from error
+            raise DataError(
+                f"{self.out} cannot be written: {error}. Run the same command again once it can."
+            ) from error
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> list[str]:

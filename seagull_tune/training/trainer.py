@@ -17,7 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from seagull_tune.config.train import LearningRates
 from seagull_tune.errors import TrainingError
 from seagull_tune.model.checkpoint import load_trained, read_manifest, write_model
-from seagull_tune.model.lora import ADAPTER_FOLDER, has_lora, load_adapter_weights
+from seagull_tune.model.lora import ADAPTER_FOLDER, ADAPTER_WEIGHTS, has_lora, load_adapter_weights
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.training.stages import parameter_groups
 
@@ -129,7 +129,7 @@ class SeagullTrainer(Trainer):
         target = self.accelerator.unwrap_model(model if model is not None else self.model)
         load_trained(target, folder, read_manifest(folder))
         if has_lora(target.language_model):
-            load_adapter_weights(target.language_model, load_file(folder / ADAPTER_FOLDER / "adapter_model.safetensors"))
+            load_adapter_weights(target.language_model, load_file(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS))
 
 
 def last_checkpoint(run: Path) -> Path | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from seagull_tune.training.run_record import write_record
 from seagull_tune.training.stages import PartRow, apply_stage, stage_table
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
 from seagull_tune.training.callbacks import callbacks
-from seagull_tune.tune.front_cache import FrontCache, build_front_cache
+from seagull_tune.tune.front_cache import FrontCache, build_front_cache, front_statistics
 from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss
 from seagull_tune.tune.samples import TrainingSamples
 
@@ -37,6 +39,7 @@ MODEL_INPUTS = (
     "statistics", "mention_index", "mention_counts", "logits_index",
 )  # fmt: skip
 _MEASURED_ROWS = 1000  # rows on which the standardising constants are measured: more changes them in the third digit
+_MEASURED_ROWS_UNCACHED = 64  # each costs a pass through the tower
 
 
 @dataclass(frozen=True)
@@ -96,31 +99,48 @@ def prepare(config: TrainConfig) -> Prepared:
         model, processor = assemble(config.model, config.seed)
     rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
     prompts = load_prompts(_path(config.prompts)) if config.losses.reads_text else None
-    cache = None
-    if config.cache_front:
-        root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
-        cache = _cache_for(rows, model, processor, root, config)
-    train_samples = TrainingSamples(rows, processor, prompts, config.conversation, _passes(config), cache)
+    chosen = visited_rows(config, len(rows))
+    cache = _cache_for(rows, model, processor, chosen, config)
+    passes = visits_per_row(config, len(chosen))
+    train_samples = TrainingSamples(rows, processor, prompts, config.conversation, passes, chosen, cache)
     measure_constants(model, train_samples)
     table = apply_stage(model, config.stage, config.lora)
     return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
 
 
+def visited_rows(config: TrainConfig, n_rows: int) -> Sequence[int]:
+    """The rows that a run visits: all, or a random part where its steps do not reach every row once."""
+    visits = _visits(config)
+    if visits is None or visits >= n_rows:
+        return range(n_rows)
+    return sorted(random.Random(config.seed).sample(range(n_rows), visits))
+
+
+def visits_per_row(config: TrainConfig, n_chosen: int) -> int:
+    """How often each of the chosen rows is visited, every time with a conversation of its own."""
+    visits = _visits(config)
+    return config.optimisation.passes if visits is None else math.ceil(visits / n_chosen)
+
+
+def _visits(config: TrainConfig) -> int | None:
+    """Samples that all processes together visit, where the configuration says steps; None where it says passes."""
+    run = config.optimisation
+    return None if run.steps is None else run.steps * run.batch_size * run.accumulate * PartialState().num_processes
+
+
 def _cache_for(
-    rows: RoiDataset, model: SeagullForConditionalGeneration, processor: SeagullProcessor, root: Path, config: TrainConfig
-) -> FrontCache:
-    """The main process computes the cache; the others wait and read it."""
-    limit = None
-    if config.optimisation.steps is not None and config.optimisation.passes == 1:
-        # A short run touches only its first rows (see `_passes`): the rest of the cache is left for a longer one.
-        limit = config.optimisation.steps * config.optimisation.batch_size * config.optimisation.accumulate
-    state = PartialState()
-    with state.main_process_first():
-        return build_front_cache(rows, model, processor, root, config.workers, limit)
-
-
-def _passes(config: TrainConfig) -> int:
-    return config.optimisation.passes
+    rows: RoiDataset,
+    model: SeagullForConditionalGeneration,
+    processor: SeagullProcessor,
+    chosen: Sequence[int],
+    config: TrainConfig,
+) -> FrontCache | None:
+    """The main process computes the cache of the chosen rows; the others wait and read it. None where it is off."""
+    if not config.cache_front:
+        return None
+    root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
+    with PartialState().main_process_first():
+        return build_front_cache(rows, model, processor, root, config.workers, chosen)
 
 
 def _path(value: str | None) -> Path | None:
@@ -134,25 +154,20 @@ def _held_out(
     if not config.evaluate_every or not RoiDataset.has_split(config.data, "validation"):
         return None
     rows = RoiDataset(Path(config.data), "validation", image_root=_path(config.image_root))
-    cache = None
-    if config.cache_front:
-        root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
-        cache = _cache_for(rows, model, processor, root, config)
-    return TrainingSamples(rows, processor, prompts, config.conversation, 1, cache)
+    cache = _cache_for(rows, model, processor, range(len(rows)), config)
+    return TrainingSamples(rows, processor, prompts, config.conversation, 1, cache=cache)
 
 
 def measure_constants(model: SeagullForConditionalGeneration, samples: TrainingSamples) -> None:
     """Measures the extractor's and the projector's standardising constants, unless the model brings them."""
     if model.mfe.measured:
         return
-    step = max(1, len(samples.rows) // _MEASURED_ROWS)
-    chosen = list(range(0, len(samples.rows), step))
+    chosen = samples.chosen[:: max(1, len(samples.chosen) // _MEASURED_ROWS)]
     if samples.cache is not None:
         statistics = samples.cache.sample_statistics(chosen)
     else:
-        from seagull_tune.tune.front_cache import front_statistics
-
-        statistics = front_statistics(samples.rows, model, samples.processor, chosen[:64])
+        few = samples.chosen[:: max(1, len(samples.chosen) // _MEASURED_ROWS_UNCACHED)]
+        statistics = front_statistics(samples.rows, model, samples.processor, few)
     model.mfe.measure(statistics)
     model.projector.standardize.measure(statistics.grid.flatten(0, 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from torch.utils.data import Dataset
 
@@ -10,6 +11,7 @@ from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.collate import TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
+from seagull_tune.instructions.chat import EncodedChat
 from seagull_tune.instructions.converse import build_conversation
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.tune.front_cache import FrontCache
@@ -26,6 +28,7 @@ class TrainingSamples(Dataset[TrainingItem]):
         prompts: texts of the conversations; None trains the regions alone.
         settings: how conversations are drawn.
         passes: visits per sample.
+        chosen: the rows that are visited; None takes all.
         cache: the frozen front's results; None prepares pictures anew at every visit.
     """
 
@@ -36,21 +39,26 @@ class TrainingSamples(Dataset[TrainingItem]):
         prompts: PromptLibrary | None,
         settings: ConversationSettings,
         passes: int = 1,
+        chosen: Sequence[int] | None = None,
         cache: FrontCache | None = None,
     ) -> None:
         self.rows, self.processor, self.prompts, self.settings = rows, processor, prompts, settings
         self.passes, self.cache = passes, cache
+        self.chosen: Sequence[int] = range(len(rows)) if chosen is None else chosen
 
     def __len__(self) -> int:
-        return len(self.rows) * self.passes
+        return len(self.chosen) * self.passes
 
     def __getitem__(self, index: int) -> TrainingItem:
-        row, visit = index % len(self.rows), index // len(self.rows)
+        visit, place = divmod(index, len(self.chosen))
+        row = self.chosen[place]
         sample = self.rows.sample(row)
         labels = sample.labels
-        encoded, mentions = None, ()
+        encoded: EncodedChat | None = None
+        mentions: tuple[int, ...] = ()
         if self.prompts is not None:
-            conversation = build_conversation(labels, visit_seed(sample.prompt_seed, visit), self.prompts, self.settings)
+            seed = visit_seed(sample.prompt_seed, visit)
+            conversation = build_conversation(labels, seed, self.prompts, self.settings)
             encoded = self.processor.encode(conversation.messages)
             mentions = tuple(conversation.region_order[position.region] for position in encoded.region_positions)
         if self.cache is not None:

@@ -1,4 +1,4 @@
-"""Configuration of the whole way: data sets, both trainings, measuring. The quickstart and the benchmark are two of it."""
+"""Configuration of runs over several rooms: the whole way (quickstart and benchmark are two of it), and `evaluate`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ from pydantic import BeforeValidator, Field, model_validator
 from seagull_tune.config.answer import Engine
 from seagull_tune.config.base import StrictModel, load_config
 from seagull_tune.config.data import BuildConfig
-from seagull_tune.config.evaluate import EvaluationSettings
+from seagull_tune.config.evaluate import BaselineSettings, EvaluationSettings
 from seagull_tune.config.train import TrainConfig
 
 FILE_KEY = "file"
 """Key of a section that names the YAML file it builds on; its other keys are laid over that file."""
 
 
-def _section(model: type[StrictModel]) -> Callable[[Any], Any]:
-    """Reads the file that a section names, and lays the section's other keys over it."""
+BENCHMARK = "configs/data/benchmark.yaml"
+
+
+def _section(model: type[StrictModel], default: str | None = None) -> Callable[[Any], Any]:
+    """Reads the file that a section names (or ``default``), and lays the section's other keys over it."""
 
     def expand(value: Any) -> Any:
-        if not isinstance(value, Mapping) or FILE_KEY not in value:
+        if not isinstance(value, Mapping) or value.get(FILE_KEY, default) is None:
             return value
         rest = {key: entry for key, entry in value.items() if key != FILE_KEY}
-        return _merged(load_config(model, value[FILE_KEY]).model_dump(exclude_unset=True), rest)
+        file = value.get(FILE_KEY, default)
+        if not isinstance(file, str):
+            raise ValueError(f"{FILE_KEY} is {file!r}; allowed: the path of a YAML file")
+        return _merged(load_config(model, file).model_dump(exclude_unset=True), rest)
 
     return expand
 
@@ -44,11 +50,11 @@ class QuickstartConfig(StrictModel):
         out: run folder; the finished checkpoint is ``<out>/model``.
         data: the training data set, ``<out>/data``.
         test: the test data set, ``<out>/test``; None takes the test split of ``data``.
-        pretrain, finetune: the two trainings. ``out``, ``data``, ``init`` (of ``finetune``) and ``cache_dir`` are set by the
-            run.
+        pretrain, finetune: the two trainings. ``out``, ``data``, ``init`` (of ``finetune``) and ``cache_dir`` are
+            set by the run.
+        baselines: how the baselines are fitted on the training data.
         evaluation: how the finished model is measured.
         engine: where and how it runs when it is measured.
-        baselines: whether baselines are fitted on the training data.
     """
 
     out: Annotated[str, Field(min_length=1)]
@@ -56,9 +62,9 @@ class QuickstartConfig(StrictModel):
     test: Annotated[BuildConfig | None, BeforeValidator(_section(BuildConfig))] = None
     pretrain: Annotated[TrainConfig, BeforeValidator(_section(TrainConfig))]
     finetune: Annotated[TrainConfig, BeforeValidator(_section(TrainConfig))]
+    baselines: BaselineSettings = BaselineSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     engine: Engine = Engine()
-    baselines: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,3 +80,19 @@ class QuickstartConfig(StrictModel):
             update={"out": f"{self.out}/finetune", "init": f"{self.out}/pretrain/model", **common}
         )
         return self.model_copy(update={"pretrain": pretrain, "finetune": finetune})
+
+
+class EvaluateConfig(StrictModel):
+    """What `seagull-tune evaluate` does: a test set is built from photographs, and a model measured on it.
+
+    Attributes:
+        model: checkpoint folder.
+        data: the test set, laid over the frozen ``configs/data/benchmark.yaml``.
+        evaluation: how the model is measured.
+        engine: where and how it runs.
+    """
+
+    model: str = "runs/quickstart/model"
+    data: Annotated[BuildConfig, BeforeValidator(_section(BuildConfig, BENCHMARK))] = Field(default_factory=BuildConfig)
+    evaluation: EvaluationSettings = EvaluationSettings()
+    engine: Engine = Engine()

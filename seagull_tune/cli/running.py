@@ -1,0 +1,183 @@
+"""Commands that train and measure, and the look at the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seagull_tune.cli.app import ConfigOption, DryRunOption, SetOption, app, example, overrides, resolve, say, show_plan
+from seagull_tune.cli.query import DeviceOption, MaxPixelsOption, ModelOption
+from seagull_tune.errors import ConfigError
+
+DEFAULT_QUICKSTART = "configs/embedded/quickstart.yaml"
+
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Steps of each training: a few for a first look, more for quality.")
+]
+DataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data set.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest complete checkpoint of the run folder.")
+]
+
+
+@app.command(epilog=example("seagull-tune quickstart", "seagull-tune quickstart --steps 20 --out runs/look"))
+def quickstart(
+    steps: StepsOption = None,
+    out: OutOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Go the whole way once: photographs, data set, both trainings, measured report, an answer.
+
+    Finished stages are skipped when it is called again; a changed configuration redoes the first changed stage and
+    those after it.
+    """
+    from seagull_tune.config.runs import QuickstartConfig
+
+    changes = {"out": out, "pretrain.optimisation.steps": steps, "finetune.optimisation.steps": steps}
+    settings = resolve(QuickstartConfig, config, overrides(changes, sets), DEFAULT_QUICKSTART).with_folders()
+    if dry_run:
+        from seagull_tune.quickstart.plan import describe
+
+        show_plan(settings, *describe(settings))
+        return
+    from seagull_tune.quickstart import run
+
+    run(settings)
+
+
+@app.command(
+    epilog=example(
+        "seagull-tune pretrain --data runs/quickstart/data --out runs/mine/pretrain",
+        "seagull-tune pretrain --config configs/embedded/pretrain.yaml --set optimisation.steps=100",
+    )
+)
+def pretrain(
+    data: DataOption = None,
+    out: OutOption = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="DIR", help="Checkpoint to start from; default: a new model.")
+    ] = None,
+    resume: ResumeOption = False,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Stage 1: shape the region tokens (one process; scripts/pretrain.py for several)."""
+    _train("pretrain", {"data": data, "out": out, "init": init}, resume, config, sets, dry_run)
+
+
+@app.command(
+    epilog=example(
+        "seagull-tune finetune --data runs/quickstart/data --init runs/mine/pretrain/model --out runs/mine/tuned"
+    )
+)
+def finetune(
+    data: DataOption = None,
+    out: OutOption = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="DIR", help="Pre-trained checkpoint to start from.")
+    ] = None,
+    resume: ResumeOption = False,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Stage 2: teach the language model to answer (one process; scripts/finetune.py for several)."""
+    _train("finetune", {"data": data, "out": out, "init": init}, resume, config, sets, dry_run)
+
+
+def _train(
+    stage: str,
+    changes: dict[str, Path | None],
+    resume: bool,
+    config: Path | None,
+    sets: list[str] | None,
+    dry_run: bool,
+) -> None:
+    from seagull_tune.config.train import TrainConfig
+    from seagull_tune.tune.launch import DEFAULTS
+
+    settings = resolve(TrainConfig, config, overrides(changes, sets), DEFAULTS[stage])
+    if dry_run:
+        start = settings.init or f"{settings.model.language_model} with {settings.model.vision_tower}"
+        show_plan(settings, f"Train ({stage}) on {settings.data}, from {start}, into {settings.out}.")
+        return
+    from seagull_tune.tune.recipe import train
+
+    typer.echo(f"Finished checkpoint: {train(settings, resume)}")
+
+
+@app.command(
+    epilog=example("seagull-tune evaluate --model runs/quickstart/model --images photos --seed 0 --out metrics.json")
+)
+def evaluate(
+    images: Annotated[
+        str | None, typer.Option("--images", metavar="DIR", help="Folder of reference photographs.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The figures.")] = Path("metrics.json"),
+    model: ModelOption = None,
+    regions: Annotated[
+        Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of recipes and intervals.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", help="Distorted versions of every photograph.")] = None,
+    device: DeviceOption = None,
+    max_pixels: MaxPixelsOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Measure a model on photographs it never saw: they are distorted by the frozen recipes, then judged."""
+    from seagull_tune.config.runs import EvaluateConfig
+
+    changes = {
+        "model": model, "data.source": images, "data.regions.method": "label_maps" if regions is not None else None,
+        "data.regions.dir": regions, "data.seed": seed, "evaluation.seed": seed, "data.samples_per_image": samples,
+        "data.max_pixels": max_pixels, "engine.device": device,
+    }  # fmt: skip
+    settings = resolve(EvaluateConfig, config, overrides(changes, sets))
+    if "source" not in settings.data.model_fields_set:
+        raise ConfigError("Say which photographs the model is measured on, none that it was trained on: --images DIR.")
+    if dry_run:
+        from seagull_tune.cli.data import plan_in_words
+
+        show_plan(settings, f"Measure {settings.model}, figures into {out}:", f"  {plan_in_words(settings.data, out)}")
+        return
+    from seagull_tune.quickstart.measure import evaluate_photographs
+
+    evaluate_photographs(settings, out)
+    say(f"Figures: {out}")
+
+
+@app.command(epilog=example("seagull-tune doctor", "seagull-tune doctor --json"))
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    sam_checkpoint: Annotated[
+        Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Weights of SAM that you mean to use.")
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Show what is installed, which models and devices are there, and what is missing for which feature."""
+    from seagull_tune.config.tools import DoctorConfig
+
+    settings = resolve(DoctorConfig, config, overrides({"sam_checkpoint": sam_checkpoint}, sets))
+    if dry_run:
+        show_plan(settings, "Look at packages, models, devices and tools; nothing is changed, no network is used.")
+        return
+    from seagull_tune.doctor import collect, render
+
+    report = collect(settings.sam_checkpoint)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=1))
+        return
+    from rich import print as print_rich
+
+    print_rich(render(report))

@@ -1,0 +1,99 @@
+"""`build`, `validate`, `stats` and `doctor` on real photographs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from seagull_tune.cli.app import DONE_IN_PART
+
+SMALL = ("--samples", "2", "--seed", "5", "--workers", "1", "--set", "max_side=96", "--set", "split={test: 0.0}")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("coffee", "chelsea"):
+        Image.fromarray(np.ascontiguousarray(getattr(skimage.data, name)()[:200, :200])).save(folder / f"{name}.png")
+    return folder
+
+
+def test_build_validate_stats(run: Callable, photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    line = ("build", "--images", photos, "--out", data, *SMALL)
+    first = run(*line)
+    assert first.exit_code == 0, first.output
+    assert "4 samples of 2 images" in first.stdout
+    again = run(*line)
+    assert again.exit_code == 0 and "0 of 1 shards built now" in again.stdout
+    checked = run("validate", data)
+    assert checked.exit_code == 0 and "all valid" in checked.stdout
+    shown = run("stats", data, "--sheet", tmp_path / "sheet.png", "--set", "cell=64")
+    assert shown.exit_code == 0 and "train" in shown.stdout
+    assert Image.open(tmp_path / "sheet.png").width > 64
+
+
+def test_validate_names_what_is_wrong(run: Callable, photos: Path, tmp_path: Path) -> None:
+    here = tmp_path / "photos"
+    here.mkdir()
+    for path in photos.iterdir():
+        (here / path.name).write_bytes(path.read_bytes())
+    assert run("build", "--images", here, "--out", tmp_path / "data", *SMALL).exit_code == 0
+    (here / "coffee.png").write_bytes((here / "chelsea.png").read_bytes())
+    result = run("validate", tmp_path / "data")
+    assert result.exit_code == DONE_IN_PART and "coffee" in result.stdout
+    assert run("validate", tmp_path / "data", "--tables-only").exit_code == 0
+    assert run("validate", tmp_path / "data", "--image-root", photos).exit_code == 0
+
+
+def test_a_photograph_that_cannot_be_used_is_named(run: Callable, photos: Path, tmp_path: Path) -> None:
+    here = tmp_path / "photos"
+    here.mkdir()
+    (here / "good.png").write_bytes((photos / "coffee.png").read_bytes())
+    (here / "bad.jpg").write_bytes(b"no image")
+    Image.new("RGB", (1, 1)).save(here / "one.png")
+    result = run("build", "--images", here, "--out", tmp_path / "data", *SMALL)
+    assert result.exit_code == DONE_IN_PART
+    assert "failed: bad" in result.stdout and "failed: one" in result.stdout and "2 failed" in result.stdout
+
+
+def test_builds_that_cannot_be(refused: Callable, photos: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "data")
+    assert "no such folder" in refused("build", "--images", tmp_path / "none", *out)
+    assert "no such folder of label maps" in refused(
+        "build", "--images", photos, "--regions", tmp_path / "none", *out, *SMALL
+    )
+    said = refused("build", "--images", photos, *out, *SMALL, "--max-pixels", "100")
+    assert "above the limit of 100" in said and "coffee" in said
+    assert "Did you mean 'samples_per_image'?" in refused("build", *out, "--set", "samples_per_imag=3")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("x")
+    assert "letter.txt" in refused("build", "--images", photos, "--out", tmp_path / "other", *SMALL)
+
+
+def test_another_schema_version(run: Callable, refused: Callable, photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert run("build", "--images", photos, "--out", data, *SMALL).exit_code == 0
+    manifest = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps({**manifest, "schema_version": 99}))
+    for command in ("validate", "stats"):
+        said = refused(command, data)
+        assert "99" in said and said.startswith("DataError")
+
+
+def test_not_a_data_set(refused: Callable, tmp_path: Path) -> None:
+    assert str(tmp_path) in refused("validate", tmp_path)
+    assert "none" in refused("stats", tmp_path / "none")
+
+
+def test_doctor(run: Callable, tmp_path: Path) -> None:
+    report = json.loads(run("doctor", "--json").stdout)
+    assert {feature["name"] for feature in report["features"]} >= {"build data sets", "regions from SAM"}
+    shown = run("doctor", "--sam-checkpoint", tmp_path / "sam.pth")
+    assert shown.exit_code == 0 and "no such file" in " ".join(shown.stdout.split())

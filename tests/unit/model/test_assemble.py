@@ -1,0 +1,143 @@
+"""New models from their bases, and checkpoints that hold only what is not in a base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from seagull_tune.config.model import ModelSpec
+from seagull_tune.config.train import Lora, Stage
+from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.errors import CheckpointError, ConfigError
+from seagull_tune.model import bases
+from seagull_tune.model.assemble import assemble
+from seagull_tune.model.checkpoint import TRAINED, load_checkpoint, save_checkpoint
+from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.training.stages import apply_stage
+from tests.tiny import TOWER, make_tokenizer
+from tests.unit.model.conftest import Picture
+from tests.unit.model.test_checkpoint import logits_of
+
+Tiny = tuple[SeagullForConditionalGeneration, SeagullProcessor]
+SPEC = ModelSpec(
+    language_model="embedded:words", vision_tower="embedded:eyes", vision_backbone=TOWER, image_max_side=96,
+    image_grid=2, patch_size=16, patches_per_region=3, mfe_hidden=32,
+)  # fmt: skip
+
+
+@pytest.fixture
+def base_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two embedded bases: a language model with a tokenizer, and a tower with its classifier."""
+    torch.manual_seed(5)
+    tokenizer = make_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=True,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "words")
+    tokenizer.save_pretrained(tmp_path / "words")
+    (tmp_path / "eyes").mkdir()
+    save_file(timm.create_model(TOWER).state_dict(), tmp_path / "eyes" / "model.safetensors")
+    monkeypatch.setattr(bases.embedded, "ensure", lambda name: tmp_path / name)
+    monkeypatch.setattr(bases.embedded, "fingerprint", lambda name: f"hash-of-{name}")
+    return tmp_path
+
+
+def test_bases_are_loaded_and_named_by_content(base_folders: Path) -> None:
+    model, processor = assemble(SPEC)
+    assert model.config.bases == {
+        "language_model": "embedded:words@hash-of-words", "vision_tower": "embedded:eyes@hash-of-eyes",
+    }  # fmt: skip
+    words = load_file(base_folders / "words" / "model.safetensors")["model.embed_tokens.weight"]
+    assert torch.equal(model.get_input_embeddings().weight, words)
+    eyes = load_file(base_folders / "eyes" / "model.safetensors")
+    assert torch.equal(model.vision_tower.backbone.state_dict()["conv_stem.weight"], eyes["conv_stem.weight"])
+    # The placeholders lie beyond the vocabulary, which is not resized.
+    assert model.get_input_embeddings().weight.shape[0] == processor.layout.image_token_id
+    torch.testing.assert_close(model.region_norm.gain.squeeze(), words.square().mean().sqrt())
+
+
+def test_the_seed_draws_our_own_parts(base_folders: Path) -> None:
+    first, same, other = (assemble(SPEC, seed)[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(value, same[name]) for name, value in first.items())
+    name = "mfe.to_global.weight"
+    assert not torch.equal(first[name], other[name])
+
+
+def test_a_checkpoint_holds_what_no_base_has(base_folders: Path, pictures: list[Picture], tmp_path: Path) -> None:
+    tiny = assemble(SPEC)
+    apply_stage(tiny[0], Stage(language_model="lora"), Lora(rank=2))
+    tiny[0].eval()
+    save_checkpoint(*tiny, tmp_path / "c")
+    names = load_file(tmp_path / "c" / TRAINED)
+    assert not any(name.startswith(("language_model.", "vision_tower.")) for name in names)
+    assert {name.split(".")[0] for name in names} == {"mfe", "region_norm", "direct_head", "projector", "image_norm"}
+    assert torch.equal(logits_of(load_checkpoint(tmp_path / "c"), pictures), logits_of(tiny, pictures))
+    for path in (tmp_path / "c").rglob("*.json"):
+        if path.name != "tokenizer.json":
+            assert str(base_folders) not in path.read_text(), f"{path.name} names a path of this machine"
+
+
+@pytest.mark.parametrize("before", ["frozen", "lora"])
+def test_a_fully_trained_language_model_leaves_its_base(
+    base_folders: Path, pictures: list[Picture], tmp_path: Path, before: str
+) -> None:
+    tiny = assemble(SPEC)
+    apply_stage(tiny[0], Stage.model_validate({"language_model": before}), Lora(rank=2))
+    apply_stage(tiny[0], Stage(language_model="full"), Lora())
+    with torch.no_grad():
+        tiny[0].get_input_embeddings().weight.mul_(1.5)
+    tiny[0].eval()
+    save_checkpoint(*tiny, tmp_path / "c")
+    loaded = load_checkpoint(tmp_path / "c")
+    assert set(loaded[0].config.bases) == {"vision_tower"}
+    assert torch.equal(logits_of(loaded, pictures), logits_of(tiny, pictures))
+
+
+def test_another_base_than_the_checkpoint_was_made_with(
+    base_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(*assemble(SPEC), tmp_path / "c")
+    monkeypatch.setattr(bases.embedded, "fingerprint", lambda name: "other")
+    with pytest.raises(CheckpointError, match=r"embedded:words@hash-of-words.*other"):
+        load_checkpoint(tmp_path / "c")
+
+
+def test_a_tower_that_lacks_tensors_is_refused(base_folders: Path) -> None:
+    path = base_folders / "eyes" / "model.safetensors"
+    save_file({name: value for name, value in load_file(path).items() if name != "conv_stem.weight"}, path)
+    with pytest.raises(CheckpointError, match=r"eyes.*lacks 1 tensors.*conv_stem.weight"):
+        assemble(SPEC)
+
+
+@pytest.mark.parametrize("reference", ["words", "file:/tmp/words", "embedded:", "hub:some/model", "/tmp/words"])
+def test_references_that_cannot_be_used(reference: str) -> None:
+    with pytest.raises(ConfigError, match="reference|revision"):
+        bases.pin(reference)
+
+
+def test_a_hub_reference_brings_its_revision() -> None:
+    assert bases.pin("hub:some/model@abc") == "hub:some/model@abc"
+
+
+@pytest.mark.parametrize("tower", ["test_convnext", "test_vit", "test_resnet", TOWER])
+def test_hub_weights_of_any_family_fit_the_backbone(tower: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm renames the tensors of some families when it takes features only; weights must come under those names."""
+    real, asked = timm.create_model, {}
+
+    def without_network(name: str, **options: object) -> object:
+        asked.update(options)
+        return real(name, **{k: v for k, v in options.items() if not k.startswith("pretrained")})
+
+    monkeypatch.setattr(timm, "create_model", without_network)
+    weights = bases.load_tower_weights("hub:timm/some@v1", tower)
+    assert asked["pretrained"] is True and asked["pretrained_cfg_overlay"] == {"hf_hub_id": "timm/some@v1"}
+    from seagull_tune.model.vision_tower import VisionTower
+
+    result = VisionTower(tower).backbone.load_state_dict(weights, strict=True)
+    assert not result.missing_keys
