@@ -14,6 +14,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	&& { echo $$p; break; }; done)
 UV_VERSION := 0.13.8
 
+# Threads that wait in a loop for each other crawl when another process runs; let them sleep instead.
+export OMP_WAIT_POLICY ?= PASSIVE
 # DeepSpeed looks for ninja on the path.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from seagull_tune.config.base import load_config
 from seagull_tune.config.runs import QuickstartConfig
 from seagull_tune.errors import DataError, SeagullError
+from seagull_tune.threads import wait_politely
 
 CONFIG = "configs/embedded/bench_roi.yaml"
 
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--config", default=CONFIG, help=f"YAML file (default: {CONFIG})")
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="A.B=C", help="override one key")
     options = parser.parse_args()
+    wait_politely()
     try:
         config = bench_config(options.data, options.out, options.steps, options.sets, options.config)
         from seagull_tune.quickstart import run

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Stage 2: teach the language model to answer. ``accelerate launch scripts/finetune.py --config configs/embedded/finetune.yaml``."""
+"""Stage 2: teach the language model to answer.
+
+``accelerate launch scripts/finetune.py --config configs/embedded/finetune.yaml``.
+"""
 
 from seagull_tune.tune.launch import main
 

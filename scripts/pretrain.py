@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Stage 1: shape the region tokens. ``accelerate launch scripts/pretrain.py --config configs/embedded/pretrain.yaml``."""
+"""Stage 1: shape the region tokens.
+
+``accelerate launch scripts/pretrain.py --config configs/embedded/pretrain.yaml``.
+"""
 
 from seagull_tune.tune.launch import main
 

@@ -15,9 +15,13 @@ STAGING_SUFFIX = ".partial"
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yields an empty staging folder beside ``target`` that takes its place when the block ends without an error.
 
-    An existing ``target`` is replaced. What a killed run left in the staging folder is removed first.
+    An existing ``target`` is replaced. What a killed run left in the staging folder is removed first; if it was killed
+    in the very moment between setting the old folder aside and naming the new one, the old one is put back.
     """
     staging = target.with_name(target.name + STAGING_SUFFIX)
+    retired = target.with_name(target.name + ".old")
+    if retired.exists() and not target.exists():
+        os.replace(retired, target)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
@@ -26,7 +30,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     if target.exists():
-        retired = target.with_name(target.name + ".old")
         shutil.rmtree(retired, ignore_errors=True)
         os.replace(target, retired)
         os.replace(staging, target)

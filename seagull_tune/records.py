@@ -102,7 +102,9 @@ class RegionLabel:
         if self.importance is not None and not 0.0 <= self.importance <= 1.0:
             raise DataError(f"Region importance is {self.importance!r}; allowed: [0, 1] or none.")
         if len(self.severities) != len(DISTORTION_TYPES):
-            raise DataError(f"{len(self.severities)} severities; a label needs one for each of {len(DISTORTION_TYPES)} types.")
+            raise DataError(
+                f"{len(self.severities)} severities; a label needs one for each of {len(DISTORTION_TYPES)} types."
+            )
         if not all(0 <= s < len(SEVERITY_NAMES) for s in self.severities):
             raise DataError(f"Severities are {self.severities!r}; each must be 0..{len(SEVERITY_NAMES) - 1}.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.instructions.converse import build_conversation
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
-from seagull_tune.model.assemble import match_scales
+from seagull_tune.model.assemble import match_scales, speak_its_words
 from seagull_tune.model.checkpoint import save_checkpoint
 from seagull_tune.model.configuration import SeagullConfig
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
@@ -23,6 +24,7 @@ from seagull_tune.model.vision_tower import VisionTower
 from seagull_tune.records import RegionLabel
 
 TOWER = "test_efficientnet"
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -40,7 +42,7 @@ def random_labels(rng: random.Random, n_regions: int) -> list[RegionLabel]:
 
 
 @lru_cache
-def _train_tokenizer(vocabulary: int) -> str:
+def _train_tokenizer() -> str:
     """A byte-level BPE tokenizer of the shipped prompts, as JSON."""
     rng = random.Random(0)
     corpus = [
@@ -51,30 +53,44 @@ def _train_tokenizer(vocabulary: int) -> str:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=700, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(corpus, trainer)
     return str(tokenizer.to_str())
 
 
-def make_tokenizer(vocabulary: int = 700) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with a ChatML template; with a small vocabulary, words take several tokens."""
-    tokenizer = Tokenizer.from_str(_train_tokenizer(vocabulary))
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with a ChatML template; every value word is one token."""
+    return _with_template(Tokenizer.from_str(_train_tokenizer()))
+
+
+def make_spelling_tokenizer() -> PreTrainedTokenizerFast:
+    """One that spells words letter by letter after their beginning, so that value words take 2 to 11 tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("\u0120", letter) for letter in string.ascii_letters] + [("\u0120s", "l"), ("\u0120s", "e")]
+    vocabulary = {token: i for i, token in enumerate([*SPECIAL, *alphabet, *("".join(pair) for pair in merges)])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(SPECIAL)
+    return _with_template(tokenizer)
+
+
+def _with_template(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     fast.chat_template = CHATML
     return fast
 
 
 def make_tiny_model(
-    seed: int = 0, dropout: float = 0.0, tower: str = TOWER, vocabulary: int = 700
+    seed: int = 0, dropout: float = 0.0, tower: str = TOWER, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
     """A self-contained model with random weights, and its processor."""
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer(vocabulary)
-    processor = SeagullProcessor(tokenizer, image_max_side=96, image_grid=2, patch_size=16, patches_per_region=3)
+    words = tokenizer if tokenizer is not None else make_tokenizer()
+    processor = SeagullProcessor(words, image_max_side=96, image_grid=2, patch_size=16, patches_per_region=3)
     layout = processor.layout
     text = LlamaConfig(
         vocab_size=len(processor.tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
@@ -87,6 +103,7 @@ def make_tiny_model(
     )  # fmt: skip
     model = SeagullForConditionalGeneration(config)
     match_scales(model)
+    speak_its_words(model, processor)
     return model.eval(), processor
 
 
@@ -95,3 +112,13 @@ def make_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
     model, processor = make_tiny_model(seed)
     save_checkpoint(model, processor, folder)
     return folder
+
+
+def enliven(model: SeagullForConditionalGeneration) -> SeagullForConditionalGeneration:
+    """Scales the language model's weights up, in place, so that its predictions are far from uniform."""
+    with torch.no_grad():
+        for name, parameter in model.language_model.named_parameters():
+            if parameter.ndim >= 2:
+                parameter.mul_(16.0 if "self_attn" in name else 8.0)
+    match_scales(model)
+    return model

@@ -35,7 +35,7 @@ def make_tiny_dataset(folder: Path, samples_per_image: int = 6, validation: int 
             "samples_per_image": samples_per_image,
             "seed": 3,
             "regions": {"max_regions": 3},
-            "split": {"scenes": {name: "validation" for name in PHOTOGRAPHS[:validation]}},
+            "split": {"scenes": dict.fromkeys(PHOTOGRAPHS[:validation], "validation")},
         }
     )
     build_dataset(config, folder / "set", show_progress=False)

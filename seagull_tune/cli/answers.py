@@ -26,6 +26,7 @@ from seagull_tune.cli.app import (
 from seagull_tune.cli.query import (
     BoxOption,
     DeviceOption,
+    LabelMapsOption,
     MaskOption,
     MaxPixelsOption,
     ModelOption,
@@ -61,9 +62,7 @@ def assess(
     point: PointOption = None,
     mask: MaskOption = None,
     rle: RleOption = None,
-    regions: Annotated[
-        Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
-    ] = None,
+    regions: LabelMapsOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Every region that the segmenter finds.")] = False,
     sam_checkpoint: SamCheckpointOption = None,
     sam_type: SamTypeOption = None,

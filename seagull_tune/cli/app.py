@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from seagull_tune import __version__
 from seagull_tune.errors import SeagullError
+from seagull_tune.threads import wait_politely
 
 if TYPE_CHECKING:
     from seagull_tune.config.base import StrictModel
@@ -30,6 +31,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that the arguments name."""
+        wait_politely()
         try:
             return super().invoke(ctx)
         except SeagullError as error:

@@ -20,12 +20,14 @@ from seagull_tune.cli.app import (
     say,
     show_plan,
 )
+from seagull_tune.cli.query import LabelMapsOption, MaxPixelsOption, SamCheckpointOption
 
 if TYPE_CHECKING:
     from seagull_tune.config.data import BuildConfig
 
 DEFAULT_BUILD = "configs/data/default.yaml"
 
+SamplesOption = Annotated[int | None, typer.Option("--samples", help="Distorted versions of every photograph.")]
 DataSet = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of a data set.")]
 ImageRoot = Annotated[
     Path | None, typer.Option("--image-root", metavar="DIR", help="Where the photographs are now, if they were moved.")
@@ -43,18 +45,12 @@ def build(
     images: Annotated[
         str | None, typer.Option("--images", metavar="DIR", help="Folder of photographs, or 'builtin'.")
     ] = None,
-    regions: Annotated[
-        Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
-    ] = None,
-    sam_checkpoint: Annotated[
-        Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")
-    ] = None,
-    samples: Annotated[int | None, typer.Option("--samples", help="Distorted versions of every photograph.")] = None,
+    regions: LabelMapsOption = None,
+    sam_checkpoint: SamCheckpointOption = None,
+    samples: SamplesOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes; default: one per processor.")] = None,
-    max_pixels: Annotated[
-        int | None, typer.Option("--max-pixels", help="Photographs with more pixels are refused.")
-    ] = None,
+    max_pixels: MaxPixelsOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,

@@ -30,6 +30,9 @@ MaskOption = Annotated[
 RleOption = Annotated[
     list[str] | None, typer.Option("--rle", metavar="JSON", help="COCO RLE, as JSON text or a JSON file; repeatable.")
 ]
+LabelMapsOption = Annotated[
+    Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
+]
 SamCheckpointOption = Annotated[
     Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")
 ]

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from seagull_tune.cli.app import ConfigOption, DryRunOption, SetOption, app, example, overrides, resolve, say, show_plan
-from seagull_tune.cli.query import DeviceOption, MaxPixelsOption, ModelOption
+from seagull_tune.cli.data import SamplesOption, plan_in_words
+from seagull_tune.cli.query import DeviceOption, LabelMapsOption, MaxPixelsOption, ModelOption
 from seagull_tune.errors import ConfigError
 
 DEFAULT_QUICKSTART = "configs/embedded/quickstart.yaml"
@@ -122,11 +123,9 @@ def evaluate(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The figures.")] = Path("metrics.json"),
     model: ModelOption = None,
-    regions: Annotated[
-        Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
-    ] = None,
+    regions: LabelMapsOption = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of recipes and intervals.")] = None,
-    samples: Annotated[int | None, typer.Option("--samples", help="Distorted versions of every photograph.")] = None,
+    samples: SamplesOption = None,
     device: DeviceOption = None,
     max_pixels: MaxPixelsOption = None,
     config: ConfigOption = None,
@@ -145,8 +144,6 @@ def evaluate(
     if "source" not in settings.data.model_fields_set:
         raise ConfigError("Say which photographs the model is measured on, none that it was trained on: --images DIR.")
     if dry_run:
-        from seagull_tune.cli.data import plan_in_words
-
         show_plan(settings, f"Measure {settings.model}, figures into {out}:", f"  {plan_in_words(settings.data, out)}")
         return
     from seagull_tune.quickstart.measure import evaluate_photographs

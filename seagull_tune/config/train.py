@@ -44,7 +44,9 @@ class SlotWeights(StrictModel):
 
 
 class LossWeights(StrictModel):
-    """Weights of the losses; a loss of weight 0 is not computed. With ``answer`` and ``level`` 0, no text is read at all.
+    """Weights of the losses; a loss of weight 0 is not computed.
+
+    With ``answer`` and ``level`` 0, no text is read at all.
 
     Attributes:
         answer: literal words of the answers.

@@ -58,11 +58,14 @@ class Collator:
         self.pad_token_id = pad_token_id
 
     def __call__(self, items: Sequence[TrainingItem]) -> dict[str, Any]:
-        """A batch; see :func:`picture_part`, :func:`direct_targets` and :func:`text_part` for its entries."""
+        """A batch; see :func:`picture_part`, :func:`direct_targets` and :func:`text_part` for its entries.
+
+        ``names`` holds the samples' names, for messages.
+        """
         batch = picture_part(items) | direct_targets([label for item in items for label in item.labels])
         if items[0].encoded is not None:
             batch |= text_part(items, self.pad_token_id)
-        return batch
+        return batch | {"names": [item.name for item in items]}
 
 
 def picture_part(items: Sequence[TrainingItem]) -> dict[str, Any]:
@@ -82,8 +85,8 @@ def direct_targets(labels: Sequence[RegionLabel]) -> dict[str, Tensor]:
     """Targets of the direct head.
 
     Returns:
-        ``quality_target`` float32 (R, 5) soft levels; ``importance_target`` float32 (R, 5), rows of zeros where importance
-        is not scored; ``severity_target`` int64 (R, 8).
+        ``quality_target`` float32 (R, 5) soft levels; ``importance_target`` float32 (R, 5), rows of zeros where
+        importance is not scored; ``severity_target`` int64 (R, 8).
     """
     unscored = (0.0,) * 5
     importance = [unscored if label.importance is None else soft_levels(label.importance) for label in labels]
@@ -99,8 +102,8 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
 
     Returns:
         ``input_ids`` and ``attention_mask`` int64 (B, L); ``mention_index`` (M,) rows of the batch's regions and
-        ``mention_counts`` (B,); ``logits_index`` (N,) flat positions whose next token is trained, and ``target_ids`` (N,),
-        :data:`IGNORE` where a value slot replaces the hard target; ``slot_rows`` (S,) rows of ``logits_index``,
+        ``mention_counts`` (B,); ``logits_index`` (N,) flat positions whose next token is trained, and ``target_ids``
+        (N,), :data:`IGNORE` where a value slot replaces the hard target; ``slot_rows`` (S,) rows of ``logits_index``,
         ``slot_kinds`` (S,) indices into :data:`SLOT_KINDS`, ``slot_candidates`` (S, W) token ids padded with -1,
         ``slot_targets`` float32 (S, W).
 
@@ -149,6 +152,8 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
         "target_ids": torch.tensor(targets),
         "slot_rows": torch.tensor(slot_rows, dtype=torch.long),
         "slot_kinds": torch.tensor(kinds, dtype=torch.long),
-        "slot_candidates": torch.tensor([c + (-1,) * (width - len(c)) for c in candidates], dtype=torch.long).view(-1, width),
+        "slot_candidates": torch.tensor([c + (-1,) * (width - len(c)) for c in candidates], dtype=torch.long).view(
+            -1, width
+        ),
         "slot_targets": torch.tensor([t + (0.0,) * (width - len(t)) for t in soft]).view(-1, width),
     }

@@ -6,7 +6,7 @@ the same two methods, :meth:`SeagullProcessor.visual` and :meth:`SeagullProcesso
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,9 @@ class SeagullProcessor(ProcessorMixin):
         mentions = [position.region for position in encoded.region_positions]
         beyond = [region for region in mentions if not 0 <= region < len(masks)]
         if beyond:
-            raise RegionError(f"The conversation mentions region {beyond[0] + 1}; the photograph has {len(masks)} regions.")
+            raise RegionError(
+                f"The conversation mentions region {beyond[0] + 1}; the photograph has {len(masks)} regions."
+            )
         ids = torch.tensor([encoded.input_ids])
         return BatchFeature(
             {
@@ -118,6 +120,11 @@ def visual_tensors(inputs: Sequence[VisualInputs]) -> dict[str, Any]:
         "patches": torch.from_numpy(np.concatenate([item.patches for item in inputs])),
         "patch_masks": torch.from_numpy(np.concatenate([item.patch_masks for item in inputs])),
     }
+
+
+def to_device(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """The same arguments on another device; ``inputs`` as :func:`visual_tensors` makes them."""
+    return {name: [t.to(device) for t in v] if isinstance(v, list) else v.to(device) for name, v in inputs.items()}
 
 
 AutoProcessor.register("seagull", SeagullProcessor, exist_ok=True)

@@ -48,11 +48,11 @@ def region_geometry(masks: np.ndarray) -> np.ndarray:
         masks: bool (R, H, W), none empty.
 
     Returns:
-        float32 (R, GEOMETRY): area share, its square root, its log; centre x and y, box width and height, all in units of
-        the image side and centred on 0; share of the box that the region fills.
+        float32 (R, GEOMETRY): area share, its square root, its log; centre x and y, box width and height, all in units
+        of the image side and centred on 0; share of the box that the region fills.
     """
     _, height, width = masks.shape
-    rows, columns = masks.any(axis=2), masks.any(axis=1)
+    rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
     y0, x0 = rows.argmax(axis=1), columns.argmax(axis=1)
     y1, x1 = height - rows[:, ::-1].argmax(axis=1), width - columns[:, ::-1].argmax(axis=1)
     area = masks.sum(axis=(1, 2)) / (height * width)
@@ -107,7 +107,7 @@ def patch_corners(mask: np.ndarray, size: int, count: int) -> np.ndarray:
 
 
 def _around_pixels(mask: np.ndarray, size: int, count: int) -> np.ndarray:
-    """Corners (K, 2) of patches around pixels of a region so thin and scattered that it slips between grid positions."""
+    """Corners (K, 2) of patches around pixels of a region so thin and scattered that it slips through the grid."""
     pixels = np.argwhere(mask)
     pixels = pixels[np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(int)]
     corners = np.clip(pixels - size // 2, 0, np.array(mask.shape) - size)
@@ -166,16 +166,24 @@ def visual_inputs(
         patches_per_region: P.
 
     Raises:
-        DataError: the photograph is smaller than :data:`MIN_SIDE`.
-        RegionError: no region, an empty region, or masks of another size.
+        DataError: the photograph is smaller than :data:`MIN_SIDE`, or not an array of that kind.
+        RegionError: no region, an empty region, or masks of another size or kind.
     """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(f"The image is {image.dtype} {image.shape}; allowed: uint8 (height, width, 3), sRGB.")
     height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE:
-        raise DataError(f"The image is {width}x{height} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed to judge a region.")
-    if masks.ndim != 3 or len(masks) == 0:
+        raise DataError(
+            f"The image is {width}x{height} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed to judge a region."
+        )
+    if masks.dtype != np.bool_ or masks.ndim != 3:
+        raise RegionError(f"Masks are {masks.dtype} {masks.shape}; allowed: bool (regions, height, width).")
+    if len(masks) == 0:
         raise RegionError("No region was given; at least one is needed.")
     if masks.shape[1:] != (height, width):
-        raise RegionError(f"Masks are {masks.shape[2]}x{masks.shape[1]} pixels, the image is {width}x{height}; they must agree.")
+        raise RegionError(
+            f"Masks are {masks.shape[2]}x{masks.shape[1]} pixels, the image is {width}x{height}; they must agree."
+        )
     empty = np.flatnonzero(~masks.any(axis=(1, 2)))
     if len(empty):
         raise RegionError(f"Region {int(empty[0]) + 1} of {len(masks)} is empty: a region needs at least one pixel.")
@@ -184,6 +192,8 @@ def visual_inputs(
     if (h, w) != (height, width):
         small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
         soft = np.stack([cv2.resize(m, (w, h), interpolation=cv2.INTER_AREA) for m in soft])
-    pixels = (small.astype(np.float32) / 255.0 - np.float32(mean)) / np.float32(std)
+    pixels = (small.astype(np.float32) / 255.0 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     patches, patch_masks = _read_patches(image, masks, patch_size, patches_per_region)
-    return VisualInputs(np.ascontiguousarray(pixels.transpose(2, 0, 1)), soft, region_geometry(masks), patches, patch_masks)
+    return VisualInputs(
+        np.ascontiguousarray(pixels.transpose(2, 0, 1)), soft, region_geometry(masks), patches, patch_masks
+    )

@@ -14,13 +14,14 @@ standard deviation of the luminance (Wang et al.); D_chroma the opponent chroma 
 Nafchi et al., MDSI, 2016). The constants are ours: tuned for rank agreement with VSI and MDSI together on region crops
 (``benchmarks/label_validity.py``) within bounds that keep every term at work.
 
-Visual weights come from the reference alone, as in VSI: ``1 + (gradient + chroma, 9x9 mean) / 16``, so detail and colour
-count more than flat grey, and nothing counts zero.
+Visual weights come from the reference alone, as in VSI: ``1 + (gradient + chroma, 9x9 mean) / 16``, so detail and
+colour count more than flat grey, and nothing counts zero.
 
-Quality of a region. The loss 1 - S is pooled with a cubic mean, ``P = 1 - (sum w (1 - S)^3 / sum w)^(1/3)``. Strong local
-damage thus weighs more than its area (what the deviation pooling of GMSD and MDSI is after), yet, unlike a deviation,
-P never rises when any pixel gets worse. A piecewise-linear map takes P to quality in [0, 1]. Its inner knots are the
-borders between the five levels, set so that the levels are evenly used on the default mixture of recipes; 1 stays 1.
+Quality of a region. The loss 1 - S is pooled with a cubic mean, ``P = 1 - (sum w (1 - S)^3 / sum w)^(1/3)``. Strong
+local damage thus weighs more than its area (what the deviation pooling of GMSD and MDSI is after), yet, unlike a
+deviation, P never rises when any pixel gets worse. A piecewise-linear map takes P to quality in [0, 1]. Its inner knots
+are the borders between the five levels, set so that the levels are evenly used on the default mixture of recipes; 1
+stays 1.
 
 Importance of a region. Q is the plain weighted mean of S over the image, so loss is additive: with the map set to 1
 inside the region, Q grows by exactly the region's share of the loss, importance = (Q' - Q) / (1 - Q), and the

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seagull_tune.data.processor import SeagullProcessor, visual_tensors
+from seagull_tune.data.processor import SeagullProcessor, to_device, visual_tensors
 from seagull_tune.data.visual import fit_size
 from seagull_tune.errors import ConfigError, RegionError
 from seagull_tune.images import read_image
@@ -20,6 +20,7 @@ from seagull_tune.instructions.answers import parse_answer
 from seagull_tune.instructions.converse import question_parts, system_message
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.checkpoint import load_checkpoint, model_id
+from seagull_tune.model.lora import merge_lora
 from seagull_tune.model.mfe import RegionStatistics
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.records import Message, Part, Region, RegionAssessment, Scores
@@ -67,10 +68,15 @@ class RegionAssessor:
         self.model, self.processor, self.name = model.eval(), processor, name
         self.prompts = prompts if prompts is not None else load_prompts()
         self.bf16, self.chunk = bf16, chunk
+        if bf16:
+            # Converted once: autocast would convert every frozen weight again at every step.
+            model.language_model.to(torch.bfloat16)
         self._reader = ScoreReader(model, processor, self.prompts)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str | None = None, bf16: bool = False, chunk: int = 32) -> RegionAssessor:
+    def from_pretrained(
+        cls, folder: str | Path, device: str | None = None, bf16: bool = False, chunk: int = 32
+    ) -> RegionAssessor:
         """Loads a checkpoint.
 
         Args:
@@ -83,10 +89,14 @@ class RegionAssessor:
         """
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model, processor = load_checkpoint(Path(folder))
+        # Adapters that are added in cost nothing at every step; this model is only asked, never trained or saved.
+        model.language_model = merge_lora(model.language_model)
         try:
             model = model.to(place)
         except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"Device {place!r} cannot be used here: {error}. Allowed: cpu, cuda, mps, where the machine has them.") from error
+            raise ConfigError(
+                f"Device {place!r} cannot be used here: {error}. Allowed: cpu, cuda, mps, where the machine has them."
+            ) from error
         return cls(model, processor, model_id(Path(folder)), bf16=bf16, chunk=chunk)
 
     @property
@@ -94,7 +104,9 @@ class RegionAssessor:
         """Where the model runs."""
         return next(self.model.parameters()).device
 
-    def assess(self, image: np.ndarray | str | Path, regions: Sequence[Region], text: bool = False) -> list[RegionAssessment]:
+    def assess(
+        self, image: np.ndarray | str | Path, regions: Sequence[Region], text: bool = False
+    ) -> list[RegionAssessment]:
         """Judges regions of one photograph, in their order.
 
         Args:
@@ -109,7 +121,7 @@ class RegionAssessor:
         pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
         if not regions:
             raise RegionError("No region was given; at least one is needed.")
-        with self._running():
+        with self.running():
             encoded = self.encode(pixels, regions)
             scores = self._read(encoded)
             direct = direct_scores(self.model.direct_head(encoded.tokens))
@@ -126,10 +138,11 @@ class RegionAssessor:
     def _read(self, encoded: EncodedPhotograph) -> list[Scores]:
         """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph."""
         prefix = self._reader.open(self.model.project_image(encoded.statistics.grid))
-        return [score for chunk in self._loud(encoded).split(self.chunk) for score in self._reader.read(prefix, chunk)]
+        chunks = self.loud_tokens(encoded).split(self.chunk)
+        return [score for chunk in chunks for score in self._reader.read(prefix, chunk)]
 
-    def _loud(self, encoded: EncodedPhotograph) -> Tensor:
-        """Region tokens at the language model's scale."""
+    def loud_tokens(self, encoded: EncodedPhotograph) -> Tensor:
+        """Region tokens at the language model's scale, (R, T, D)."""
         tokens: Tensor = encoded.tokens * self.model.region_norm.gain
         return tokens
 
@@ -141,32 +154,39 @@ class RegionAssessor:
                     f"Region {region.name!r} belongs to an image of {region.width}x{region.height} pixels; "
                     f"this one is {image.shape[1]}x{image.shape[0]}."
                 )
-        inputs = visual_tensors([self.processor.visual(image, decode_all(regions))])
-        moved = {k: [t.to(self.device) for t in v] if isinstance(v, list) else v.to(self.device) for k, v in inputs.items()}
-        statistics = self.model.encode_front(**moved)
-        size = fit_size(*image.shape[:2], self.processor.image_max_side)
+        inputs = to_device(visual_tensors([self.processor.visual(image, decode_all(regions))]), self.device)
+        statistics = self.model.encode_front(**inputs)
+        height, width = image.shape[:2]
+        size = fit_size(height, width, self.processor.image_max_side)
         return EncodedPhotograph(statistics, self.model.encode_regions(statistics), size)
 
     def describe(self, encoded: EncodedPhotograph) -> list[str]:
-        """The model's own words about every region of an encoded photograph, greedily chosen."""
+        """The model's own words about every region of an encoded photograph, greedily chosen, ``chunk`` at a time."""
         question = question_parts(self.prompts.task(TEXT_TASK).questions[0], 0)
         messages = (system_message(self.prompts), Message("user", (Part(image=True), *question)))
         ids = torch.tensor([self.processor.encode(messages, add_generation_prompt=True).input_ids], device=self.device)
-        count = len(encoded.tokens)
+        image_tokens = self.model.project_image(encoded.statistics.grid)
+        chunks = self.loud_tokens(encoded).split(self.chunk)
+        return [text for regions in chunks for text in self._continue(ids, image_tokens, regions)]
+
+    def _continue(self, ids: Tensor, image_tokens: Tensor, regions: Tensor) -> list[str]:
+        """Greedy continuations of one prompt (1, L) for several regions (R, T, D)."""
+        count = len(regions)
         embeddings = self.model.embed(
-            ids.repeat(count, 1), self.model.project_image(encoded.statistics.grid).repeat(count, 1, 1), self._loud(encoded),
+            ids.repeat(count, 1), image_tokens.repeat(count, 1, 1), regions,
             torch.ones(count, dtype=torch.long, device=self.device),
         )  # fmt: skip
         tokenizer = self.processor.tokenizer
         generated = self.model.generate(
-            inputs_embeds=embeddings, attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device),
-            max_new_tokens=_MAX_TEXT_TOKENS, do_sample=False, eos_token_id=tokenizer.eos_token_id,
+            inputs_embeds=embeddings, max_new_tokens=_MAX_TEXT_TOKENS, do_sample=False,
+            attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device),
+            eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
         )  # fmt: skip
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        """No gradients; bfloat16 where it was asked for."""
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+    def running(self) -> Iterator[None]:
+        """While the model answers: no gradients; bfloat16 where it was asked for."""
+        with torch.inference_mode():
             yield

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase, TextStreamer
 
 from seagull_tune.errors import DataError, RegionError, did_you_mean
@@ -207,9 +206,9 @@ class ChatSession:
         mentions = torch.tensor(
             [place.region for place in encoded.region_positions], dtype=torch.long, device=ids.device
         )
-        with torch.inference_mode(), torch.autocast(assessor.device.type, torch.bfloat16, enabled=assessor.bf16):
+        with assessor.running():
             photograph = self._photograph()
-            regions: Tensor = (photograph.tokens * model.region_norm.gain)[mentions]  # (M, T, D)
+            regions = assessor.loud_tokens(photograph)[mentions]  # (M, T, D)
             embeddings = model.embed(
                 ids, model.project_image(photograph.statistics.grid), regions,
                 torch.tensor([len(mentions)], device=ids.device),

@@ -1,7 +1,7 @@
-"""Scores from token probabilities: the canonical question, the canonical answer, and the model's belief at its value words.
+"""Scores from token probabilities: canonical question, canonical answer, and the model's belief at its value words.
 
-A score is never parsed from text. Quality and importance are expected levels at the value word of their canonical answer;
-severities are read along the canonical profile (one word per type, each after the words chosen before it).
+A score is never parsed from text. Quality and importance are expected levels at the value word of their canonical
+answer; severities are read along the canonical profile (one word per type, each after the words chosen before it).
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class ScoreReader:
         prompts: the texts it was tuned with.
     """
 
-    def __init__(self, model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: PromptLibrary) -> None:
+    def __init__(
+        self, model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: PromptLibrary
+    ) -> None:
         self._model, self._processor = model, processor
         self._tasks = {task: CanonicalTask(task, prompts, processor) for task in (*LEVEL_TASKS, PROFILE_TASK)}
 
@@ -110,7 +112,8 @@ class ScoreReader:
         quality, importance = (self._levels(prefix, region_tokens, task) for task in LEVEL_TASKS)
         profile = self._profile(prefix, region_tokens)
         return [
-            make_scores(q, i, p) for q, i, p in zip(quality.tolist(), importance.tolist(), profile.tolist(), strict=True)
+            make_scores(q, i, p)
+            for q, i, p in zip(quality.tolist(), importance.tolist(), profile.tolist(), strict=True)
         ]
 
     def _start(self, prefix: Continuations, region_tokens: Tensor, task: CanonicalTask) -> tuple[Continuations, Tensor]:
@@ -162,7 +165,8 @@ def make_scores(quality: Sequence[float], importance: Sequence[float], severitie
     per_type = dict(zip(DISTORTION_TYPES, (tuple(row) for row in severities), strict=True))
     return Scores(
         quality=level_score(quality), importance=level_score(importance), quality_levels=tuple(quality),
-        importance_levels=tuple(importance), severities=per_type, types={name: 1.0 - row[0] for name, row in per_type.items()},
+        importance_levels=tuple(importance), severities=per_type,
+        types={name: 1.0 - row[0] for name, row in per_type.items()},
     )  # fmt: skip
 
 
@@ -170,4 +174,6 @@ def direct_scores(logits: DirectLogits) -> list[Scores]:
     """What the region tokens' own head says of R regions."""
     quality, importance = logits.quality.float().softmax(1), logits.importance.float().softmax(1)
     severity = logits.severity.float().softmax(2)
-    return [make_scores(q, i, s) for q, i, s in zip(quality.tolist(), importance.tolist(), severity.tolist(), strict=True)]
+    return [
+        make_scores(q, i, s) for q, i, s in zip(quality.tolist(), importance.tolist(), severity.tolist(), strict=True)
+    ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from seagull_tune.config.model import ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
@@ -36,6 +38,7 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
     torch.manual_seed(seed)
     model = build_from_bases(config)
     match_scales(model)
+    speak_its_words(model, processor)
     return model, processor
 
 
@@ -44,3 +47,19 @@ def match_scales(model: SeagullForConditionalGeneration) -> None:
     words = model.get_input_embeddings().weight
     model.region_norm.match(words)
     model.image_norm.match(words)
+
+
+def speak_its_words(model: SeagullForConditionalGeneration, processor: SeagullProcessor) -> None:
+    """Gives the direct head the language model's own embeddings of level words and type names."""
+    table = model.get_input_embeddings().weight
+
+    def embedding(word: str) -> Tensor:
+        # With the blank before it, as inside a sentence; the mean where a tokenizer splits the word.
+        ids = processor.tokenizer(" " + word, add_special_tokens=False)["input_ids"]
+        return table[torch.tensor(ids)].detach().mean(dim=0)
+
+    model.direct_head.set_lexicon(
+        torch.stack([embedding(word) for word in QUALITY_LEVELS]),
+        torch.stack([embedding(word) for word in IMPORTANCE_LEVELS]),
+        torch.stack([embedding(word) for word in DISTORTION_TYPES]),
+    )

@@ -1,7 +1,7 @@
 """The pre-trained parts a model starts from, and the references by which checkpoints name them.
 
-``embedded:NAME@sha256`` is a model that the package index carries; ``hub:ID@revision`` one of the model hub. A checkpoint
-never names a path of one machine.
+``embedded:NAME@sha256`` is a model that the package index carries; ``hub:ID@revision`` one of the model hub. A
+checkpoint never names a path of one machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from seagull_tune import embedded
 from seagull_tune.errors import CheckpointError, ConfigError
@@ -20,7 +27,7 @@ _KINDS = ("embedded", "hub")
 
 
 def pin(reference: str) -> str:
-    """Adds the version to a reference: ``embedded:NAME`` -> ``embedded:NAME@sha256``; a hub reference must bring its own.
+    """Adds the version to a reference: ``embedded:NAME`` -> ``embedded:NAME@sha256``; a hub reference brings its own.
 
     Raises:
         ConfigError: not a reference, or a hub reference without a revision.
@@ -30,7 +37,9 @@ def pin(reference: str) -> str:
         embedded.ensure(name)
         return f"embedded:{name}@{embedded.fingerprint(name)}"
     if not version:
-        raise ConfigError(f"Base {reference!r} has no revision; write hub:{name}@REVISION so that a run can be repeated.")
+        raise ConfigError(
+            f"Base {reference!r} has no revision; write hub:{name}@REVISION so that a run can be repeated."
+        )
     return reference
 
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,7 +29,16 @@ from seagull_tune.errors import CheckpointError
 from seagull_tune.files import atomic_folder
 from seagull_tune.model import bases
 from seagull_tune.model.configuration import SeagullConfig
-from seagull_tune.model.lora import ADAPTER_FOLDER, ADAPTER_WEIGHTS, has_lora, is_lora_parameter, load_lora, plain_name, save_lora
+from seagull_tune.model.lora import (
+    ADAPTER_FOLDER,
+    ADAPTER_WEIGHTS,
+    has_lora,
+    is_lora_parameter,
+    load_adapter_weights,
+    load_lora,
+    plain_name,
+    save_lora,
+)
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 
 FORMAT_VERSION = 1
@@ -36,6 +47,24 @@ TRAINED = "trained.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 _BASE_PREFIXES = {"language_model": "language_model.", "vision_tower": "vision_tower."}
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns what the libraries say of a full disk or a forbidden folder into one sentence.
+
+    Raises:
+        CheckpointError: something could not be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        raise CheckpointError(
+            f"{folder} cannot be written: {str(error).splitlines()[0]}. Free some disk and go on with --resume; "
+            "earlier checkpoints are whole."
+        ) from error
 
 
 def save_checkpoint(
@@ -53,8 +82,11 @@ def save_checkpoint(
         folder: where to; an existing checkpoint there is replaced.
         resolved: the resolved configuration of the run, for the record.
         state_dict: full weights gathered by the engine, where the model's own are sharded.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there stays.
     """
-    with atomic_folder(Path(folder)) as staging:
+    with writing(Path(folder)), atomic_folder(Path(folder)) as staging:
         write_model(model, staging, resolved, state_dict)
         if processor is not None:
             processor.save_pretrained(staging)
@@ -76,7 +108,10 @@ def write_model(
     if has_lora(model.language_model) and not adapters:
         empty = ["every adapter"]
     if empty:
-        raise CheckpointError(f"{len(empty)} tensors are empty ({empty[0]}, ...): the engine did not gather its shards; nothing was saved.")
+        raise CheckpointError(
+            f"{len(empty)} tensors are empty ({empty[0]}, ...): the engine did not gather its shards; "
+            "nothing was saved."
+        )
     model.config.save_pretrained(folder)
     save_file(trained, folder / TRAINED, metadata={"format": "pt"})
     if adapters:
@@ -122,7 +157,9 @@ def _sha256(path: Path) -> str:
 def _check_content(path: Path, sha256: str | None, holds: str) -> None:
     """Refuses a file of a checkpoint that is missing or is not the one that was saved."""
     if not path.is_file():
-        raise CheckpointError(f"{path} is missing: the checkpoint has no {holds}. Copy the whole folder, or train again.")
+        raise CheckpointError(
+            f"{path} is missing: the checkpoint has no {holds}. Copy the whole folder, or train again."
+        )
     if _sha256(path) != sha256:
         raise CheckpointError(
             f"{path}: its content does not match {MANIFEST}; the file is damaged or from another checkpoint. "
@@ -138,7 +175,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
-        raise CheckpointError(f"{folder}: {MANIFEST} is missing. This is not a Seagull-Tune checkpoint, or its save was cut off.")
+        raise CheckpointError(
+            f"{folder}: {MANIFEST} is missing. This is not a Seagull-Tune checkpoint, or its save was cut off."
+        )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -178,7 +217,8 @@ def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForCo
     processor: SeagullProcessor = SeagullProcessor.from_pretrained(str(folder))
     if processor.image_grid**2 != model.config.n_image_tokens:
         raise CheckpointError(
-            f"{folder}: the processor lays out {processor.image_grid**2} image tokens, the model has {model.config.n_image_tokens}."
+            f"{folder}: the processor lays out {processor.image_grid**2} image tokens, "
+            f"the model has {model.config.n_image_tokens}."
         )
     return model, processor
 
@@ -197,9 +237,25 @@ def load_model(folder: Path, trainable: bool = False) -> SeagullForConditionalGe
     model = build_from_bases(config)
     load_trained(model, folder, manifest)
     if manifest["adapter"]:
-        _check_content(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS, manifest.get("adapter_sha256"), "adapters")
-        model.language_model = load_lora(model.language_model, folder / ADAPTER_FOLDER, trainable)
+        model.language_model = load_lora(model.language_model, _checked_adapters(folder).parent, trainable)
     return model.eval()
+
+
+def reload(model: SeagullForConditionalGeneration, folder: Path) -> None:
+    """Puts the weights of a checkpoint into a model that is built already, adapters included, in place and strictly.
+
+    Raises:
+        CheckpointError: the checkpoint is damaged, or of another model.
+    """
+    load_trained(model, folder, read_manifest(folder))
+    if has_lora(model.language_model):
+        load_adapter_weights(model.language_model, load_file(_checked_adapters(folder)))
+
+
+def _checked_adapters(folder: Path) -> Path:
+    path = folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS
+    _check_content(path, read_manifest(folder).get("adapter_sha256"), "adapters")
+    return path
 
 
 def build_from_bases(config: SeagullConfig) -> SeagullForConditionalGeneration:
@@ -212,7 +268,10 @@ def build_from_bases(config: SeagullConfig) -> SeagullForConditionalGeneration:
         result = model.vision_tower.backbone.load_state_dict(weights, strict=False)
         # A full classifier has a head that the feature extractor lacks; the other direction would be a real loss.
         if result.missing_keys:
-            raise CheckpointError(f"{references['vision_tower']} lacks {len(result.missing_keys)} tensors of {config.vision_tower}: {result.missing_keys[:3]} ...")
+            raise CheckpointError(
+                f"{references['vision_tower']} lacks {len(result.missing_keys)} tensors of {config.vision_tower}: "
+                f"{result.missing_keys[:3]} ..."
+            )
     return model
 
 
@@ -230,7 +289,9 @@ def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest:
             f"{path}: {len(missing)} tensors missing (parts: {', '.join(parts) or 'none'}; first: {missing[:3]}), "
             f"{len(unknown)} unknown (first: {unknown[:3]})."
         )
-    wrong = [f"{n} {tuple(t.shape)} instead of {tuple(own[n].shape)}" for n, t in tensors.items() if t.shape != own[n].shape]
+    wrong = [
+        f"{n} {tuple(t.shape)} instead of {tuple(own[n].shape)}" for n, t in tensors.items() if t.shape != own[n].shape
+    ]
     if wrong:
         raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}.")
     with torch.no_grad():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import logging
-
-# peft imports bitsandbytes where it is installed, which complains at import about a kernel that only 4-bit layers on CPUs use.
+# peft imports bitsandbytes where it is installed, which complains at import about a kernel that only 4-bit layers on
+# CPUs use.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+import torch  # noqa: E402
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from transformers import PreTrainedModel  # noqa: E402
@@ -21,12 +22,19 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def add_lora(
-    language_model: PreTrainedModel, *, rank: int, alpha: float, dropout: float, targets: Sequence[str] | str, rs_lora: bool = False
+    language_model: PreTrainedModel,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    targets: Sequence[str] | str,
+    rs_lora: bool = False,
 ) -> PeftModel:
     """Puts fresh adapters into a language model; a model that has adapters already is refused.
 
     Args:
-        rank, alpha, dropout: as in Hu et al. 2021; the update is ``alpha / rank * B A`` (``alpha / sqrt(rank)`` if ``rs_lora``).
+        rank, alpha, dropout: as in Hu et al. 2021; the update is ``alpha / rank * B A`` (``alpha / sqrt(rank)`` if
+            ``rs_lora``).
         targets: names of the linear layers, or ``all-linear``.
     """
     if isinstance(language_model, PeftModel):
@@ -60,6 +68,16 @@ def is_lora_parameter(name: str) -> bool:
     return "lora_" in name
 
 
+def store_base_in_bf16(language_model: nn.Module) -> None:
+    """Keeps the frozen weights under the adapters in bfloat16: mixed precision would convert each at every step.
+
+    The adapters stay as they are. A checkpoint does not hold the frozen weights, so nothing rounded is ever saved.
+    """
+    for name, parameter in language_model.named_parameters():
+        if not is_lora_parameter(name) and not parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
 def load_lora(language_model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
     """Loads the adapters saved under ``folder`` (safetensors only; the caller has checked that they are whole)."""
     return _without_path(PeftModel.from_pretrained(language_model, str(folder), is_trainable=trainable))
@@ -79,7 +97,9 @@ def load_adapter_weights(language_model: nn.Module, weights: Mapping[str, Tensor
     result = set_peft_model_state_dict(language_model, dict(weights))
     missing = [name for name in result.missing_keys if is_lora_parameter(name)]
     if missing or result.unexpected_keys:
-        raise CheckpointError(f"Adapter weights do not fit: missing {missing[:3]}, unknown {list(result.unexpected_keys)[:3]}.")
+        raise CheckpointError(
+            f"Adapter weights do not fit: missing {missing[:3]}, unknown {list(result.unexpected_keys)[:3]}."
+        )
 
 
 def merge_lora(language_model: nn.Module) -> nn.Module:

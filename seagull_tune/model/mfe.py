@@ -4,8 +4,8 @@
                                                                                  mixer -> <global> <local>
     native-resolution patches under the mask   -> standardise -> local branch  /
 
-Two extractors share the interface :class:`RegionEncoder`: this one, and the faithful one of the paper. Nothing here uses
-statistics of the batch: inputs are standardised by constants measured once on the training set and stored in the
+Two extractors share the interface :class:`RegionEncoder`: this one, and the faithful one of the paper. Nothing here
+uses statistics of the batch: inputs are standardised by constants measured once on the training set and stored in the
 checkpoint, so that a region's tokens do not depend on what else is in the batch.
 
 Legend: B images, R regions of all images together, P patches, D width of the language model.

@@ -67,7 +67,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.vision_tower = VisionTower(config.vision_tower)
         self.mfe = MaskFeatureExtractor(config)
         self.region_norm = EmbeddingScale(config.text_width)
-        self.direct_head = DirectHead(config.n_region_tokens, config.text_width, config.mfe_hidden, config.mfe_dropout)
+        self.direct_head = DirectHead(config.text_width)
         self.projector = ImageProjector(self.vision_tower.channels[-1], config.text_width)
         self.image_norm = EmbeddingScale(config.text_width)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
@@ -117,9 +117,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tokens: Tensor = self.region_norm.norm(self.mfe(statistics))
         return tokens
 
-    def embed(
-        self, input_ids: Tensor, image_tokens: Tensor, region_tokens: Tensor, mention_counts: Tensor
-    ) -> Tensor:
+    def embed(self, input_ids: Tensor, image_tokens: Tensor, region_tokens: Tensor, mention_counts: Tensor) -> Tensor:
         """Word embeddings with image and region tokens in their places, (B, L, D).
 
         Args:
@@ -142,7 +140,12 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str], *, trainable: bool = False, revision: str | None = None, **kwargs: Any
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        trainable: bool = False,
+        revision: str | None = None,
+        **kwargs: Any,
     ) -> SeagullForConditionalGeneration:  # type: ignore[override]
         """Loads a checkpoint (a folder, or a repository of the model hub); see :mod:`seagull_tune.model.checkpoint`.
 
@@ -158,8 +161,10 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
             folder = Path(snapshot_download(str(name_or_path), revision=revision))
         return load_model(folder, trainable)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any) -> None:  # type: ignore[override]
-        """Writes the model's part of a checkpoint; ``state_dict`` holds gathered weights where an engine shards them."""
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], state_dict: Mapping[str, Tensor] | None = None, **kwargs: Any
+    ) -> None:  # type: ignore[override]
+        """Writes the model's part of a checkpoint; ``state_dict``: gathered weights, where an engine shards them."""
         from seagull_tune.model.checkpoint import write_model
 
         if kwargs.get("is_main_process", True):
@@ -169,10 +174,14 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
     @property
     def decoder(self) -> nn.Module:
         """The language model without its output head (adapters, if any, are inside)."""
-        base = self.language_model.get_base_model() if hasattr(self.language_model, "get_base_model") else self.language_model
+        base = (
+            self.language_model.get_base_model()
+            if hasattr(self.language_model, "get_base_model")
+            else self.language_model
+        )
         return base.get_decoder()  # type: ignore[no-any-return]
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         """The word embeddings."""
         return self.language_model.get_input_embeddings()
 
@@ -201,15 +210,15 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         **kwargs: Any,
     ) -> SeagullOutput:
         """Args:
-            input_ids: (B, L); None where only the regions are wanted (pre-training of the extractor).
-            attention_mask: (B, L).
-            pixel_values, region_masks, region_geometry, patches, patch_masks: see :meth:`encode_front`.
-            statistics: the front's result instead, where it was cached.
-            mention_index: (M,) row of the region that each ``<global><local>`` pair stands for.
-            mention_counts: (B,) mentions per sample.
-            logits_index: (N,) rows of the flattened (B * L) positions at which logits are wanted; the vocabulary is
-                wide, so nothing else is computed.
-            logits_to_keep: without ``logits_index``: logits at this many last positions (0: all).
+        input_ids: (B, L); None where only the regions are wanted (pre-training of the extractor).
+        attention_mask: (B, L).
+        pixel_values, region_masks, region_geometry, patches, patch_masks: see :meth:`encode_front`.
+        statistics: the front's result instead, where it was cached.
+        mention_index: (M,) row of the region that each ``<global><local>`` pair stands for.
+        mention_counts: (B,) mentions per sample.
+        logits_index: (N,) rows of the flattened (B * L) positions at which logits are wanted; the vocabulary is
+            wide, so nothing else is computed.
+        logits_to_keep: without ``logits_index``: logits at this many last positions (0: all).
         """
         region_tokens = direct = None
         if statistics is None and pixel_values is not None:

@@ -5,9 +5,9 @@ at its own resolution instead. Patches start at multiples of 8 pixels, so the bl
 a JPEG file's own blocks and sees coefficients that the codec has set to zero.
 
 Per patch: log energies of the 8x8 DCT (Ahmed, Natarajan and Rao 1974) of luma, on the grid and off it by half a block,
-as the log of the mean and the mean of the log (their gap tells sparse from Gaussian coefficients, the idea behind DCT-domain
-natural-scene statistics, Saad, Bovik and Charrier 2012); chroma energies per diagonal; moments of gradients and of the
-Laplacian (edge width, halos); level, spread and clipping of the colour channels.
+as the log of the mean and the mean of the log (their gap tells sparse from Gaussian coefficients, the idea behind
+DCT-domain natural-scene statistics, Saad, Bovik and Charrier 2012); chroma energies per diagonal; moments of gradients
+and of the Laplacian (edge width, halos); level, spread and clipping of the colour channels.
 
 Legend: N regions, P patches, S patch side, K 8x8 blocks of a patch.
 """
@@ -21,7 +21,7 @@ from torch import Tensor
 
 BLOCK = 8
 ENERGY_FLOOR = 0.05
-"""Added to energies, in squared 8-bit steps: below the rounding noise of an 8-bit image (1/12), so that log stays finite."""
+"""Added to energies, in squared 8-bit steps, so that log stays finite: below an 8-bit image's rounding noise (1/12)."""
 MOMENTS = (0.5, 1.0, 2.0, 4.0)
 _STEP_FLOOR = 0.25  # added to gradients, in 8-bit steps, so that flat patches have a logarithm
 
@@ -35,7 +35,7 @@ def dct_matrix(size: int = BLOCK) -> Tensor:
 
 
 def _blocks(plane: Tensor) -> Tensor:
-    """(N, P, S, S) -> (N, P, K, 8, 8) non-overlapping blocks; rows and columns that do not fill a block are left out."""
+    """(N, P, S, S) -> (N, P, K, 8, 8) non-overlapping blocks; rows and columns that fill no block are left out."""
     tiles = plane.unfold(-2, BLOCK, BLOCK).unfold(-2, BLOCK, BLOCK)  # (N, P, S/8, S/8, 8, 8)
     return tiles.flatten(2, 3)
 
@@ -55,7 +55,7 @@ def _dct_log_energies(plane: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _diagonal_matrix() -> Tensor:
-    """(64, 14) averaging of coefficients into diagonals u + v = 1..14; the mean (u + v = 0) is left to the colour part."""
+    """(64, 14) averaging of coefficients into diagonals u + v = 1..14; the mean (u + v = 0) is the colour part's."""
     index = torch.arange(BLOCK)
     diagonal = (index[:, None] + index[None, :]).flatten()
     matrix = torch.stack([(diagonal == d).float() for d in range(1, 2 * BLOCK - 1)], dim=1)
@@ -118,8 +118,7 @@ def native_statistics(patches: Tensor, weights: Tensor) -> Tensor:
     diagonals = _diagonal_matrix().to(luma)
     parts = [on_mean[..., 1:], on_log[..., 1:], on_log[..., 1:] - off_log[..., 1:]]
     for plane in (0.564 * (blue - luma), 0.713 * (red - luma)):
-        for energies in _dct_log_energies(plane, weights):
-            parts.append(energies @ diagonals)
+        parts += [energies @ diagonals for energies in _dct_log_energies(plane, weights)]
     parts += [_gradient_moments(luma, weights), _colour(pixels, weights)]
     return torch.cat(parts, dim=-1)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES
+from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS, SEVERITY_NAMES
 from seagull_tune.model.mfe import Standardizer
 
 
@@ -61,19 +62,49 @@ class DirectLogits:
 
 class DirectHead(nn.Module):
     """Reads level and severity logits from the region tokens: the training signal that shapes the tokens, and the
-    yardstick for what the language model makes of them."""
+    yardstick for what the language model makes of them.
 
-    def __init__(self, tokens_per_region: int, width: int, hidden: int, dropout: float) -> None:
+    Everything is read as the likeness of the tokens to the language model's own words: quality of the global token to
+    the level words, importance of the local token to its level words, severities of both tokens to the names of the
+    distortion types. Trained this way, a region token already points at the words that answer for it, and the adapters
+    need only learn to look words up, not to decode a code of our own.
+
+    Args:
+        width: D.
+    """
+
+    levels: Tensor
+    types: Tensor
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.trunk = nn.Sequential(nn.Linear(tokens_per_region * width, hidden), nn.GELU(), nn.Dropout(dropout))
-        self.quality = nn.Linear(hidden, len(QUALITY_LEVELS))
-        self.importance = nn.Linear(hidden, len(IMPORTANCE_LEVELS))
-        self.severity = nn.Linear(hidden, len(DISTORTION_TYPES) * len(SEVERITY_NAMES))
+        # Directions of words; drawn at random until `set_lexicon`.
+        self.register_buffer("levels", normalize(torch.randn(2, len(QUALITY_LEVELS), width), dim=-1))
+        self.register_buffer("types", normalize(torch.randn(len(DISTORTION_TYPES), width), dim=-1))
+        self.level_scale = nn.Parameter(torch.ones(2, 1))
+        self.level_bias = nn.Parameter(torch.zeros(2, len(QUALITY_LEVELS)))
+        steps = torch.linspace(-0.5, 0.5, len(SEVERITY_NAMES))
+        self.severity_scale = nn.Parameter(steps.repeat(2, len(DISTORTION_TYPES), 1))
+        self.severity_bias = nn.Parameter(torch.zeros(len(DISTORTION_TYPES), len(SEVERITY_NAMES)))
+
+    @torch.no_grad()
+    def set_lexicon(self, quality: Tensor, importance: Tensor, types: Tensor) -> None:
+        """Takes the directions of the words from the language model.
+
+        Args:
+            quality, importance: (5, D) word embeddings, in the order of ``levels``.
+            types: (8, D) embeddings of the type names. What the words of one vocabulary share is taken out: it says
+                nothing about the value.
+        """
+        words = torch.stack([quality, importance]).float()
+        self.levels.copy_(normalize(words - words.mean(dim=1, keepdim=True), dim=-1))
+        self.types.copy_(normalize(types.float() - types.float().mean(dim=0), dim=-1))
 
     def forward(self, tokens: Tensor) -> DirectLogits:
-        """Args:
-            tokens: (R, T, D) normalised region tokens.
-        """
-        hidden = self.trunk(tokens.flatten(1))
-        severity = self.severity(hidden).view(-1, len(DISTORTION_TYPES), len(SEVERITY_NAMES))
-        return DirectLogits(self.quality(hidden), self.importance(hidden), severity)
+        """Logits from normalised region tokens (R, T, D): the first is the global one, the last the local one."""
+        spoken = torch.stack([tokens[:, 0], tokens[:, -1]], dim=1)  # (R, 2, D)
+        levels = torch.einsum("rvd,vld->rvl", spoken, self.levels.to(spoken.dtype)) * self.level_scale + self.level_bias
+        # An ordinal model per type: likeness to the type's name, times a learned step per severity.
+        likeness = torch.einsum("rvd,td->rvt", spoken, self.types.to(spoken.dtype))  # (R, 2, 8)
+        severity = torch.einsum("rvt,vts->rts", likeness, self.severity_scale.to(spoken.dtype)) + self.severity_bias
+        return DirectLogits(levels[:, 0], levels[:, 1], severity)

@@ -10,7 +10,9 @@ from torch import Tensor
 from seagull_tune.errors import DataError
 
 
-def check_counts(input_ids: Tensor, image_token_id: int, region_token_ids: Sequence[int], counts: Tensor, n_image: int) -> None:
+def check_counts(
+    input_ids: Tensor, image_token_id: int, region_token_ids: Sequence[int], counts: Tensor, n_image: int
+) -> None:
     """Every sample must hold exactly its own placeholders: ``n_image`` image tokens (or none), and its own regions.
 
     Checked per sample, because two samples whose surplus and lack cancel would otherwise swap their features.
@@ -26,7 +28,9 @@ def check_counts(input_ids: Tensor, image_token_id: int, region_token_ids: Seque
     images = (input_ids == image_token_id).sum(dim=1)
     for row, seen in enumerate(images.tolist()):
         if seen != n_image:
-            raise DataError(f"Sample {row} of the batch holds {seen} image tokens; its image has {n_image}. Was the text truncated?")
+            raise DataError(
+                f"Sample {row} of the batch holds {seen} image tokens; its image has {n_image}. Was the text truncated?"
+            )
     for token in region_token_ids:
         found = (input_ids == token).sum(dim=1)
         wrong = (found != counts).nonzero()

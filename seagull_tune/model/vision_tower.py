@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -36,10 +37,11 @@ class VisionTower(nn.Module):
     def __init__(self, name: str, frozen: bool = True) -> None:
         super().__init__()
         self.backbone, patched = build_backbone(name)
-        self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+        info: Any = self.backbone.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
         # Windowed transformers of timm give their maps as (B, h, w, C).
         self._channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")).endswith("NHWC")
-        self.multiple: int = max(self.backbone.feature_info.reduction()) if patched else 1
+        self.multiple: int = max(info.reduction()) if patched else 1
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
@@ -49,7 +51,8 @@ class VisionTower(nn.Module):
     def channels_of(name: str) -> tuple[int, ...]:
         """Channels of a backbone's maps, finest first, without building its weights."""
         with torch.device("meta"):
-            return tuple(build_backbone(name)[0].feature_info.channels())
+            info: Any = build_backbone(name)[0].feature_info
+            return tuple(info.channels())
 
     def train(self, mode: bool = True) -> VisionTower:
         """Training mode, unless frozen: a frozen tower stays in evaluation mode."""

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from seagull_tune.errors import DataError
+from seagull_tune.errors import ConfigError, DataError
 from seagull_tune.records import Region
 
 
@@ -47,6 +47,22 @@ def check_image(image: np.ndarray) -> tuple[int, int]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise DataError(f"A segmenter needs a uint8 RGB image (H, W, 3), got {image.dtype} {image.shape}.")
     return image.shape[0], image.shape[1]
+
+
+def check_limits(min_area_share: float, max_regions: int) -> None:
+    """Refuses limits of a segmenter that no region could meet.
+
+    Args:
+        min_area_share: smallest region, as a share of the image.
+        max_regions: most regions of an image.
+
+    Raises:
+        ConfigError: one of them is out of range.
+    """
+    if not 0.0 <= min_area_share < 1.0:
+        raise ConfigError(f"min_area_share is {min_area_share!r}; allowed: 0 <= share < 1.")
+    if max_regions < 1:
+        raise ConfigError(f"max_regions is {max_regions!r}; allowed: at least 1.")
 
 
 def by_area(regions: Sequence[Region]) -> list[Region]:

@@ -22,7 +22,7 @@ from seagull_tune.images import image_hash
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region, validate_box, validate_point
 from seagull_tune.regions.masks import encode, nearest_index
-from seagull_tune.segment.base import by_area, check_image
+from seagull_tune.segment.base import by_area, check_image, check_limits
 from seagull_tune.segment.merging import Pieces, merge_pieces
 
 LONG_SIDE = 320
@@ -74,10 +74,7 @@ class GraphSegmenter:
         Raises:
             ConfigError: a value out of range.
         """
-        if not 0.0 <= min_area_share < 1.0:
-            raise ConfigError(f"min_area_share is {min_area_share!r}; allowed: 0 <= share < 1.")
-        if max_regions < 1:
-            raise ConfigError(f"max_regions is {max_regions!r}; allowed: at least 1.")
+        check_limits(min_area_share, max_regions)
         if not detail > 0.0:
             raise ConfigError(f"detail is {detail!r}; allowed: above 0.")
         self.min_area_share = min_area_share

@@ -24,7 +24,7 @@ from seagull_tune.images import image_hash
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region, validate_box, validate_point
 from seagull_tune.regions.masks import decode, encode, from_rle, resize_mask
-from seagull_tune.segment.base import by_area, check_image
+from seagull_tune.segment.base import by_area, check_image, check_limits
 
 _WIDTH_TO_TYPE = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 
@@ -73,11 +73,7 @@ class SamSegmenter:
         for key, value in (("points_per_side", points_per_side), ("points_per_batch", points_per_batch)):
             if value < 1:
                 raise ConfigError(f"{key} is {value!r}; allowed: at least 1.")
-        if not 0.0 <= min_area_share < 1.0 or max_regions < 1:
-            raise ConfigError(
-                f"min_area_share is {min_area_share!r}, max_regions {max_regions!r}; "
-                "allowed: 0 <= min_area_share < 1, max_regions at least 1."
-            )
+        check_limits(min_area_share, max_regions)
         library = _segment_anything()
         where = _device(device)
         if model is None:

@@ -4,23 +4,72 @@ from __future__ import annotations
 
 import math
 import os
+from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainingArguments
 
 from seagull_tune.config.train import TrainConfig
+from seagull_tune.errors import TrainingError
+
+_PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: the main one may compute the frozen front of a large data set meanwhile."""
+
+
+def start_engine() -> str:
+    """Joins the processes that the launcher started, and says which engine it set up.
+
+    It comes before anything asks how many processes there are: without a named backend, processes on CPUs each believe
+    that they are alone.
+
+    Returns:
+        ``single``, ``ddp``, ``deepspeed`` or ``fsdp``.
+
+    Raises:
+        TrainingError: the launcher started several processes that do not find each other.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    options: dict[str, Any] = {"timeout": _PATIENCE}
+    if started > 1 and not torch.cuda.is_available():
+        options |= {"cpu": not _asked("DEEPSPEED"), "backend": "gloo"}
+    PartialState(**options)
+    if PartialState().num_processes != started:
+        raise TrainingError(
+            f"The launcher started {started} processes, but they run as {PartialState().num_processes}. "
+            "Start them with `accelerate launch --config_file configs/accelerate/...`."
+        )
+    return engine_in_use()
+
+
+def _asked(engine: str) -> bool:
+    """Whether the launcher asked for an engine of accelerate, through the environment."""
+    return os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true"
 
 
 def engine_in_use() -> str:
     """The engine that the launcher set up: ``single``, ``ddp``, ``deepspeed`` or ``fsdp``."""
     kind = PartialState().distributed_type
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false") == "true" or kind == DistributedType.DEEPSPEED:
+    if _asked("DEEPSPEED") or kind == DistributedType.DEEPSPEED:
         return "deepspeed"
-    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true" or kind == DistributedType.FSDP:
+    if _asked("FSDP") or kind == DistributedType.FSDP:
         return "fsdp"
     return "ddp" if PartialState().num_processes > 1 else "single"
+
+
+def engine_of(model: nn.Module) -> str:
+    """The engine that really drives a prepared model, read from how the model is wrapped."""
+    if isinstance(model, DistributedDataParallel):
+        return "ddp"
+    if isinstance(model, FullyShardedDataParallel | FSDPModule):
+        return "fsdp"
+    # DeepSpeed is imported nowhere: accelerate drives it.
+    return "deepspeed" if type(model).__module__.startswith("deepspeed.") else "single"
 
 
 def total_steps(config: TrainConfig, n_visits: int) -> int:
@@ -43,9 +92,8 @@ def training_arguments(config: TrainConfig, n_visits: int, evaluates: bool) -> T
     optimisation = config.optimisation
     steps = total_steps(config, n_visits)
     cpu = not torch.cuda.is_available()
-    # Without a named backend, processes on CPUs each believe that they are alone.
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return TrainingArguments(
+    several = PartialState().num_processes > 1
+    arguments = TrainingArguments(
         output_dir=config.out,
         max_steps=steps,
         per_device_train_batch_size=optimisation.batch_size,
@@ -76,3 +124,6 @@ def training_arguments(config: TrainConfig, n_visits: int, evaluates: bool) -> T
         data_seed=config.seed,
         disable_tqdm=False,
     )
+    # One process drives one GPU; Trainer would split batches over all it sees, and ours hold lists and flat indices.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments

@@ -16,7 +16,18 @@ from typing import Any
 from seagull_tune import __version__
 from seagull_tune.files import atomic_write_text
 
-_PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "datasets", "timm", "numpy", "opencv-python-headless", "pillow")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "deepspeed",
+    "datasets",
+    "timm",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+)
 RECORD = "run.json"
 
 
@@ -35,7 +46,8 @@ def git_commit() -> str | None:
     """Commit of the checkout that the program runs from; None outside a repository or without git."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=5, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -85,6 +85,9 @@ def parameter_groups(model: nn.Module, rates: LearningRates, weight_decay: float
     per_part: dict[str, float] = rates.model_dump()
     for part in PARTS:
         trained = [p for name, p in model.named_parameters() if p.requires_grad and part_of(name) == part]
-        for parameters, decay in (([p for p in trained if p.ndim >= 2], weight_decay), ([p for p in trained if p.ndim < 2], 0.0)):
+        for parameters, decay in (
+            ([p for p in trained if p.ndim >= 2], weight_decay),
+            ([p for p in trained if p.ndim < 2], 0.0),
+        ):
             if parameters:
                 yield {"params": parameters, "lr": per_part[part], "weight_decay": decay, "name": f"{part}/{decay}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -9,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from seagull_tune.config.train import LearningRates
 from seagull_tune.errors import TrainingError
-from seagull_tune.model.checkpoint import load_trained, read_manifest, write_model
-from seagull_tune.model.lora import ADAPTER_FOLDER, ADAPTER_WEIGHTS, has_lora, load_adapter_weights
+from seagull_tune.model.checkpoint import reload, write_model, writing
 from seagull_tune.model.modeling import SeagullOutput
+from seagull_tune.training.arguments import engine_in_use, engine_of
 from seagull_tune.training.stages import parameter_groups
 
 LossFunction = Callable[[SeagullOutput, Mapping[str, Tensor]], dict[str, tuple[float, Tensor]]]
@@ -38,12 +38,20 @@ class SeagullTrainer(Trainer):
         others: as in transformers' Trainer.
     """
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(
-        self, *, losses: LossFunction, rates: LearningRates, model_inputs: tuple[str, ...], resolved: Mapping[str, Any], **kwargs: Any
+        self,
+        *,
+        losses: LossFunction,
+        rates: LearningRates,
+        model_inputs: tuple[str, ...],
+        resolved: Mapping[str, Any],
+        **kwargs: Any,
     ) -> None:
         self._losses, self._rates, self._model_inputs, self._resolved = losses, rates, model_inputs, dict(resolved)
         self._seen: dict[str, list[Tensor]] = defaultdict(list)
-        self._saving = False
+        self._saving = self._engine_checked = False
         super().__init__(**kwargs)
         # The loss is a mean over the batch; Trainer must divide it by the accumulation steps.
         self.model_accepts_loss_kwargs = False
@@ -56,24 +64,43 @@ class SeagullTrainer(Trainer):
             self.optimizer = torch.optim.AdamW(groups, betas=(self.args.adam_beta1, self.args.adam_beta2))
         return self.optimizer
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
         """Weighted sum of the named losses; each is kept for the log by itself.
 
         Raises:
-            TrainingError: the loss is not finite.
+            TrainingError: the loss is not finite, or another engine runs than the launcher asked for.
         """
+        if model.training and not self._engine_checked:
+            self._check_engine(model)
         outputs = model(**{name: inputs[name] for name in self._model_inputs if name in inputs})
         named = self._losses(outputs, inputs)
         total = torch.stack([weight * loss for weight, loss in named.values()]).sum()
         if not bool(torch.isfinite(total)):
             values = {name: float(loss) for name, (_, loss) in named.items()}
-            raise TrainingError(f"The loss is not finite at step {self.state.global_step}: {values}. Lower the learning rates, or look at these samples: {inputs.get('names')}.")
+            raise TrainingError(
+                f"The loss is not finite at step {self.state.global_step}: {values}. Lower the learning rates, or look "
+                f"at these samples: {', '.join(inputs.get('names', ()))}."
+            )
         prefix = "" if model.training else "eval_"
         for name, (_, loss) in named.items():
             self._seen[f"{prefix}loss_{name}"].append(loss.detach().float())
         return (total, outputs) if return_outputs else total
 
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> tuple[Tensor, None, None]:
+    def _check_engine(self, model: nn.Module) -> None:
+        """Some launchers fall back silently; a run must not call itself by an engine that it did not have."""
+        asked, found = engine_in_use(), engine_of(model)
+        if asked != found:
+            raise TrainingError(
+                f"The launcher asked for the engine {asked!r}, but {found!r} runs here; on machines without a GPU use "
+                "ddp or deepspeed (configs/accelerate/)."
+            )
+        self._engine_checked = True
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, None, None]:
         """Evaluation during training is the loss on the held-out split."""
         with torch.no_grad(), self.compute_loss_context_manager():
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
@@ -93,14 +120,15 @@ class SeagullTrainer(Trainer):
         return str(run / STAGING if self._saving else run)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Everything is written into a staging folder that is renamed when complete, so a cut-off save is never resumed."""
+        """Everything goes into a staging folder that is renamed when complete, so a cut-off save is never resumed."""
         staging = Path(self.args.output_dir) / STAGING
         if self.args.should_save:
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         self._saving = True
         try:
-            super()._save_checkpoint(model, trial)
+            with writing(staging):
+                super()._save_checkpoint(model, trial)
         finally:
             self._saving = False
         self.accelerator.wait_for_everyone()
@@ -125,14 +153,12 @@ class SeagullTrainer(Trainer):
             self.processing_class.save_pretrained(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        target = self.accelerator.unwrap_model(model if model is not None else self.model)
-        load_trained(target, folder, read_manifest(folder))
-        if has_lora(target.language_model):
-            load_adapter_weights(target.language_model, load_file(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS))
+        reload(self.accelerator.unwrap_model(model if model is not None else self.model), Path(resume_from_checkpoint))
 
 
 def last_checkpoint(run: Path) -> Path | None:
     """The newest complete checkpoint of a run folder; staging folders do not count."""
-    found = [p for p in run.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (p / "trainer_state.json").is_file()]
-    return max(found, key=lambda p: int(p.name.rsplit("-", 1)[1])) if found else None
+    named = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
+    steps = {int(match[1]): path for path in run.glob("*") if (match := named.fullmatch(path.name))}
+    complete = {step: path for step, path in steps.items() if (path / "trainer_state.json").is_file()}
+    return complete[max(complete)] if complete else None

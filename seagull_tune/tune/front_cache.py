@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from seagull_tune.data.collate import TrainingItem, picture_part
-from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.data.processor import SeagullProcessor, to_device
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.files import STAGING_SUFFIX
@@ -205,11 +205,10 @@ def _results(
 def _split(
     model: SeagullForConditionalGeneration, batch: Sequence[tuple[int, TrainingItem]]
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Runs the front on a few prepared pictures; float16 arrays per picture, as :meth:`FrontCache.read` returns them."""
+    """Runs the front on a few prepared pictures; float16 arrays per picture, as :meth:`FrontCache.read` gives them."""
     device = next(model.vision_tower.parameters()).device
-    inputs = picture_part([item for _, item in batch])
-    moved = {n: [t.to(device) for t in v] if isinstance(v, list) else v.to(device) for n, v in inputs.items()}
-    statistics = model.encode_front(**moved).to("cpu", torch.float16)
+    inputs = to_device(picture_part([item for _, item in batch]), device)
+    statistics = model.encode_front(**inputs).to("cpu", torch.float16)
     first = 0
     for position, (row, item) in enumerate(batch):
         last = first + len(item.labels)

@@ -9,17 +9,25 @@ from collections.abc import Sequence
 from seagull_tune.config.base import dump_config, load_config, resolve_asset
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import SeagullError
+from seagull_tune.threads import wait_politely
 
 DEFAULTS = {"pretrain": "configs/embedded/pretrain.yaml", "finetune": "configs/embedded/finetune.yaml"}
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
     """Runs one stage from command-line arguments; errors on purpose end the process with one sentence and status 2."""
+    wait_politely()
     parser = argparse.ArgumentParser(prog=f"{stage}.py", description=__doc__)
     parser.add_argument("--config", default=None, help=f"YAML file (default: {DEFAULTS[stage]})")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override one key; repeatable")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint of the run folder")
-    parser.add_argument("--dry-run", action="store_true", help="resolve and check the configuration, print it, and stop")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="A.B=C", help="override one key; repeatable"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest complete checkpoint of the run folder"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="resolve and check the configuration, print it, and stop"
+    )
     options = parser.parse_args(arguments)
     try:
         config = load_config(TrainConfig, options.config or resolve_asset(DEFAULTS[stage]), options.overrides)

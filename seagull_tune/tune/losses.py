@@ -41,7 +41,8 @@ def answer_loss(logits: Tensor, target_ids: Tensor) -> Tensor:
 def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping[str, float]) -> Tensor:
     """Soft-label cross-entropy at value slots, over the whole vocabulary, averaged with weights per kind.
 
-    The softmax runs over the vocabulary, so that mass also moves *to* the value words (as in DeQA-Score), not only among them.
+    The softmax runs over the vocabulary, so that mass also moves *to* the value words (as in DeQA-Score), not only
+    among them.
 
     Args:
         logits: (N, V).

@@ -1,4 +1,4 @@
-"""One training run of the ROI model, as a table of contents. Pre-training and fine-tuning are two configurations of it."""
+"""One training run of the ROI model, as a table of contents; pre-training and fine-tuning are configurations of it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.assemble import assemble
 from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
+from seagull_tune.model.lora import store_base_in_bf16
 from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
-from seagull_tune.training.arguments import engine_in_use, training_arguments
+from seagull_tune.training.arguments import engine_in_use, start_engine, training_arguments
+from seagull_tune.training.callbacks import callbacks
 from seagull_tune.training.run_record import write_record
 from seagull_tune.training.stages import PartRow, apply_stage, stage_table
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
-from seagull_tune.training.callbacks import callbacks
 from seagull_tune.tune.front_cache import FrontCache, build_front_cache, front_statistics
 from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss
 from seagull_tune.tune.samples import TrainingSamples
@@ -85,10 +86,15 @@ def check_start(config: TrainConfig, resume: bool) -> None:
     """
     out = Path(config.out)
     if not resume and last_checkpoint(out) is not None:
-        raise ConfigError(f"{out} holds checkpoints of an earlier run: continue it with --resume, or choose another `out`.")
-    engine = engine_in_use()
+        raise ConfigError(
+            f"{out} holds checkpoints of an earlier run: continue it with --resume, or choose another `out`."
+        )
+    engine = start_engine()
     if config.expect_engine not in ("any", engine):
-        raise TrainingError(f"The run asks for the engine {config.expect_engine!r}, but {engine!r} is running; start it with `accelerate launch --config_file configs/accelerate/...`.")
+        raise TrainingError(
+            f"The run asks for the engine {config.expect_engine!r}, but {engine!r} is running; start it with "
+            "`accelerate launch --config_file configs/accelerate/...`."
+        )
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -97,6 +103,8 @@ def prepare(config: TrainConfig) -> Prepared:
         model, processor = load_checkpoint(Path(config.init), trainable=True)
     else:
         model, processor = assemble(config.model, config.seed)
+    if torch.cuda.is_available():
+        model.to(PartialState().device)  # the Trainer moves it only later, and the frozen front runs before
     rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
     prompts = load_prompts(_path(config.prompts)) if config.losses.reads_text else None
     chosen = visited_rows(config, len(rows))
@@ -104,7 +112,12 @@ def prepare(config: TrainConfig) -> Prepared:
     passes = visits_per_row(config, len(chosen))
     train_samples = TrainingSamples(rows, processor, prompts, config.conversation, passes, chosen, cache)
     measure_constants(model, train_samples)
+    # Fresh adapters must not depend on whether the cache was there already (computing it draws random numbers).
+    set_seed(config.seed)
     table = apply_stage(model, config.stage, config.lora)
+    adapted_base = config.stage.language_model == "lora" and "language_model" in (model.config.bases or {})
+    if config.optimisation.bf16 and adapted_base:
+        store_base_in_bf16(model.language_model)
     return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
 
 
@@ -148,9 +161,12 @@ def _path(value: str | None) -> Path | None:
 
 
 def _held_out(
-    config: TrainConfig, model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: PromptLibrary | None
+    config: TrainConfig,
+    model: SeagullForConditionalGeneration,
+    processor: SeagullProcessor,
+    prompts: PromptLibrary | None,
 ) -> TrainingSamples | None:
-    """Samples of the ``validation`` split, one visit each; None where evaluation is off or the data set has no such split."""
+    """Samples of the ``validation`` split, one visit each; None where evaluation is off or there is no such split."""
     if not config.evaluate_every or not RoiDataset.has_split(config.data, "validation"):
         return None
     rows = RoiDataset(Path(config.data), "validation", image_root=_path(config.image_root))
@@ -174,12 +190,20 @@ def measure_constants(model: SeagullForConditionalGeneration, samples: TrainingS
 
 def roi_losses(weights: LossWeights) -> LossFunction:
     """The ROI model's losses with their weights; those of weight 0 are not computed."""
-    direct = {"direct_quality": weights.direct_quality, "direct_importance": weights.direct_importance, "direct_severity": weights.direct_severity}
+    direct = {
+        "direct_quality": weights.direct_quality,
+        "direct_importance": weights.direct_importance,
+        "direct_severity": weights.direct_severity,
+    }
 
     def compute(outputs: SeagullOutput, batch: Mapping[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
         named: dict[str, tuple[float, Tensor]] = {}
         if any(direct.values()) and outputs.direct is not None:
-            named = {name: (direct[name], loss) for name, loss in direct_losses(outputs.direct, batch).items() if direct[name] > 0}
+            named = {
+                name: (direct[name], loss)
+                for name, loss in direct_losses(outputs.direct, batch).items()
+                if direct[name] > 0
+            }
         if weights.answer > 0 and outputs.logits is not None:
             named["answer"] = (weights.answer, answer_loss(outputs.logits, batch["target_ids"]))
         if weights.level > 0 and outputs.logits is not None:
@@ -210,7 +234,11 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
 def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, facts: Mapping[str, Any]) -> Path:
     """Writes the finished checkpoint and the record of the run."""
     folder = Path(config.out) / "model"
-    state_dict = trainer.accelerator.get_state_dict(trainer.model_wrapped) if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled else None
+    state_dict = (
+        trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        else None
+    )
     if trainer.args.should_save:
         model = trainer.accelerator.unwrap_model(trainer.model)
         resolved = config.model_dump(mode="json")

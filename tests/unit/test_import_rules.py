@@ -1,6 +1,6 @@
 """Who may import whom, read from the syntax tree of every file of both packages.
 
-errors, levels, records, files, wheels, embedded <- config
+errors, levels, records, files, threads, wheels, embedded <- config
   <- images, builtin_scenes, metrics, regions, distortions, fullref, instructions <- segment <- data <- model
   <- training | infer <- tune, rsa, video, evaluate <- web, doctor, quickstart, cli
 """
@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "levels", "files"),
+    ("errors", "levels", "files", "threads"),
     ("records", "wheels"),
     ("embedded",),
     ("config",),

@@ -90,7 +90,9 @@ def test_logits_are_read_one_position_before_each_trained_token(
         assert int(target) == (IGNORE if place in slots else next_token)
 
 
-def test_slots_train_their_own_words(batch: dict[str, Any], items: list[TrainingItem], processor: SeagullProcessor) -> None:
+def test_slots_train_their_own_words(
+    batch: dict[str, Any], items: list[TrainingItem], processor: SeagullProcessor
+) -> None:
     slots = [(row, slot) for row, item in enumerate(items) for slot in _chat(item).slots]
     assert len(slots) == len(batch["slot_rows"]) > 10
     width = batch["input_ids"].shape[1]
@@ -159,7 +161,8 @@ def test_cached_statistics_are_joined() -> None:
         }
 
     items = [
-        TrainingItem("a", LABELS[:1], statistics=entry(1, 1.5)), TrainingItem("b", LABELS[:2], statistics=entry(2, 2.5)),
+        TrainingItem("a", LABELS[:1], statistics=entry(1, 1.5)),
+        TrainingItem("b", LABELS[:2], statistics=entry(2, 2.5)),
     ]  # fmt: skip
     statistics = Collator(0)(items)["statistics"]
     assert statistics["grid"].shape == (2, 4, 5) and statistics["maps"].shape == (3, 7)

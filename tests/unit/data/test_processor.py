@@ -50,7 +50,8 @@ def test_it_needs_a_tokenizer() -> None:
 def test_round_trip(processor: SeagullProcessor, tmp_path: Path) -> None:
     processor.save_pretrained(tmp_path)
     loaded = SeagullProcessor.from_pretrained(tmp_path)
-    for name in ("image_max_side", "image_mean", "image_std", "image_grid", "patch_size", "patches_per_region", "layout"):
+    names = ("image_max_side", "image_mean", "image_std", "image_grid", "patch_size", "patches_per_region", "layout")
+    for name in names:
         assert getattr(loaded, name) == getattr(processor, name), name
     messages = free_question("How is the quality of this region?")
     assert loaded.encode(messages).input_ids == processor.encode(messages).input_ids

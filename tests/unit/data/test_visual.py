@@ -125,7 +125,7 @@ def _random_masks() -> list[np.ndarray]:
     for _ in range(60):
         height, width = (int(v) for v in rng.integers(S, 200, 2))
         mask = np.zeros((height, width), bool)
-        y, x = rng.integers(0, height), rng.integers(0, width)
+        y, x = int(rng.integers(0, height)), int(rng.integers(0, width))
         mask[y : y + rng.integers(1, height), x : x + rng.integers(1, width)] = True
         masks.append(mask if rng.random() < 0.7 else mask & (rng.random(mask.shape) < 0.1) | _dot(mask.shape, y, x))
     return masks
@@ -197,7 +197,8 @@ def test_a_scattered_region_between_grid_positions_is_read_around_its_pixels() -
 
 def test_patches_hold_the_photographs_own_pixels() -> None:
     image = skimage.data.chelsea()
-    mask = _box(*image.shape[:2], 100, 60, 300, 240)
+    height, width = image.shape[:2]
+    mask = _box(height, width, 100, 60, 300, 240)
     out = _inputs(image, mask[None], max_side=64)
     assert out.patches.shape == (1, P, 3, S, S) and out.patches.dtype == np.uint8
     for slot, (y, x) in enumerate(patch_corners(mask, S, P)):
@@ -215,9 +216,7 @@ def test_missing_patches_carry_no_mask() -> None:
 def test_an_image_smaller_than_a_patch() -> None:
     image = _astronaut(40, MIN_SIDE)
     masks = np.stack([np.ones((MIN_SIDE, 40), bool), _dot((MIN_SIDE, 40), MIN_SIDE - 1, 39)])
-    out = visual_inputs(
-        image, masks, max_side=96, mean=(0.5,) * 3, std=(0.5,) * 3, patch_size=64, patches_per_region=2
-    )
+    out = visual_inputs(image, masks, max_side=96, mean=(0.5,) * 3, std=(0.5,) * 3, patch_size=64, patches_per_region=2)
     assert out.patch_masks.reshape(2, -1).sum(axis=1).tolist() == [MIN_SIDE * 40, 1], "padding carries no mask"
     np.testing.assert_array_equal(out.patches[0, 0, :, :MIN_SIDE, :40], image.transpose(2, 0, 1))
 
@@ -240,4 +239,19 @@ def test_bad_regions_are_refused() -> None:
     masks = np.ones((3, 48, 64), bool)
     masks[1] = False
     with pytest.raises(RegionError, match="Region 2 of 3 is empty"):
+        _inputs(image, masks)
+
+
+@pytest.mark.parametrize(
+    ("image", "masks", "error"),
+    [
+        (np.zeros((48, 64, 3), np.float32), np.ones((1, 48, 64), bool), DataError),
+        (np.zeros((48, 64), np.uint8), np.ones((1, 48, 64), bool), DataError),
+        (np.zeros((48, 64, 4), np.uint8), np.ones((1, 48, 64), bool), DataError),
+        (np.zeros((48, 64, 3), np.uint8), np.full((1, 48, 64), 255, np.uint8), RegionError),
+        (np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), bool), RegionError),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(image: np.ndarray, masks: np.ndarray, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"allowed: (uint8|bool)"):
         _inputs(image, masks)

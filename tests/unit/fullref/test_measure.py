@@ -33,7 +33,9 @@ def noisy(image: np.ndarray, sigma: float) -> np.ndarray:
 
 def coded(image: np.ndarray, quality: float) -> np.ndarray:
     data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded[:, :, ::-1]
 
 
 def desaturated(image: np.ndarray, share: float) -> np.ndarray:

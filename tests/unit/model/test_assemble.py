@@ -117,7 +117,7 @@ def test_a_tower_that_lacks_tensors_is_refused(base_folders: Path) -> None:
 
 @pytest.mark.parametrize("reference", ["words", "file:/tmp/words", "embedded:", "hub:some/model", "/tmp/words"])
 def test_references_that_cannot_be_used(reference: str) -> None:
-    with pytest.raises(ConfigError, match="reference|revision"):
+    with pytest.raises(ConfigError, match=r"reference|revision"):
         bases.pin(reference)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.collate import Collator, TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.instructions.converse import build_conversation, free_question
-from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.model.modeling import SeagullForConditionalGeneration

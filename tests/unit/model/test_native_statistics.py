@@ -61,7 +61,7 @@ def test_noise_raises_and_blur_lowers_high_frequencies() -> None:
 
 
 def test_a_known_spectrum_gives_known_energies() -> None:
-    """Luma of a pure basis function of amplitude a has energy (4 a)^2 in its coefficient: 8 of the 64 terms' norm is 4."""
+    """Luma of a pure basis function of amplitude a has energy (4 a)^2 in its coefficient: 8x8 terms have norm 4."""
     y, x = np.mgrid[:S, :S]
     wave = np.cos(np.pi * (2 * (x % 8) + 1) * 3 / 16) * np.cos(np.pi * (2 * (y % 8) + 1) * 2 / 16)
     pixels = torch.from_numpy((0.5 + 0.1 * wave).astype(np.float32)).expand(1, 1, 3, S, S)
@@ -76,6 +76,7 @@ def test_block_grid_sees_a_jpeg_file() -> None:
     ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 20])
     assert ok
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
     gap = [2 * 63 + column for column in HIGH]  # mean log energy on the grid minus off it
     assert abs(float(_statistics(image)[:, gap].mean())) < 0.3
     assert float(_statistics(decoded)[:, gap].mean()) < -1.2

@@ -62,7 +62,8 @@ def test_an_open_tower_trains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("test_efficientnett", "Did you mean 'test_efficientnet'"), ("qqqqqqqqqqqq", "timm has no model")]
+    ("name", "hint"),
+    [("test_efficientnett", "Did you mean 'test_efficientnet'"), ("qqqqqqqqqqqq", "timm has no model")],
 )
 def test_an_unknown_name_is_refused(name: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):

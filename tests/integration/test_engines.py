@@ -1,0 +1,148 @@
+"""Two real processes on the CPU, under plain data parallel and under DeepSpeed ZeRO-2, against one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from seagull_tune.config.base import dump_config
+from seagull_tune.config.train import TrainConfig
+from seagull_tune.model.checkpoint import load_checkpoint
+from seagull_tune.model.lora import is_lora_parameter
+from seagull_tune.tune.recipe import train
+from tests.tiny import make_tiny_checkpoint
+from tests.tiny_data import make_tiny_dataset
+
+pytestmark = pytest.mark.integration
+torch.set_num_threads(1)
+STEPS = 6
+# DeepSpeed looks for ninja on the path; a virtual environment that is not activated has its own.
+SEARCH_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    return make_tiny_dataset(folder / "roi")
+
+
+@pytest.fixture(scope="module")
+def start(folder: Path) -> Path:
+    return make_tiny_checkpoint(folder / "tiny")
+
+
+@pytest.fixture(scope="module")
+def single(folder: Path, data: Path, start: Path) -> dict[int, float]:
+    """The curve of one process that gathers two batches into every step: what two processes see together."""
+    train(_config(folder, "single", data, start, accumulate=2, evaluate_every=3))
+    return _curve(folder / "single")
+
+
+def _config(folder: Path, name: str, data: Path, start: Path, accumulate: int = 1, **changes: Any) -> TrainConfig:
+    return TrainConfig.model_validate(
+        {
+            "out": str(folder / name), "data": str(data), "init": str(start), "cache_dir": str(folder / "front"),
+            "stage": {"language_model": "lora"}, "lora": {"rank": 4}, "losses": {"answer": 1.0, "level": 1.0},
+            "optimisation": {"steps": STEPS, "batch_size": 2, "accumulate": accumulate}, "log_every": 1, **changes,
+        }
+    )  # fmt: skip
+
+
+def _curve(run: Path, key: str = "loss") -> dict[int, float]:
+    log = json.loads((run / "run.json").read_text())["train"]["log"]
+    return {entry["step"]: float(entry[key]) for entry in log if key in entry}
+
+
+def _launch(root: Path, launcher: str, config: TrainConfig, *options: str) -> subprocess.CompletedProcess[str]:
+    """``accelerate launch`` of scripts/finetune.py with two processes."""
+    file = Path(config.out).with_suffix(".yaml")
+    file.write_text(dump_config(config))
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{launcher}.yaml",
+        "--main_process_port", "0", "scripts/finetune.py", "--config", str(file), *options,
+    ]  # fmt: skip
+    environment = {**os.environ, "PATH": SEARCH_PATH, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def _check_run(run: Path, engine: str, expected: dict[int, float]) -> None:
+    record = json.loads((run / "run.json").read_text())["train"]
+    assert (record["engine"], record["world_size"], record["steps"]) == (engine, 2, STEPS)
+    curve = _curve(run)
+    assert curve.keys() == expected.keys()
+    assert max(abs(curve[step] - expected[step]) for step in expected) < 1e-4
+    tensors = load_file(run / "model" / "trained.safetensors")
+    adapters = load_file(run / "model" / "adapter" / "adapter_model.safetensors")
+    assert all(value.numel() > 0 for value in (*tensors.values(), *adapters.values()))
+    assert len(adapters) == 28 and any(name.startswith("mfe.") for name in tensors)
+    model, _ = load_checkpoint(run / "model")
+    moved = [p for name, p in model.named_parameters() if is_lora_parameter(name) and "lora_B" in name]
+    assert moved and all(bool(p.any()) for p in moved), "adapters that start at zero were not trained, or not gathered"
+
+
+def test_two_processes_of_plain_data_parallel(
+    project_root: Path, folder: Path, data: Path, start: Path, single: dict[int, float]
+) -> None:
+    # Without the cache of the others, so that one process computes it while the other waits.
+    config = _config(folder, "ddp", data, start, expect_engine="ddp", evaluate_every=3, cache_dir=None)
+    done = _launch(project_root, "ddp", config)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("vision_tower") == 1, "only the main process prints the table"
+    _check_run(folder / "ddp", "ddp", single)
+    evaluated, expected = (_curve(folder / name, "eval_loss") for name in ("ddp", "single"))
+    assert evaluated.keys() == expected.keys() == {3, 6}
+    assert max(abs(evaluated[step] - expected[step]) for step in expected) < 1e-3
+
+
+def test_two_processes_of_deepspeed_zero_2(
+    project_root: Path, folder: Path, data: Path, start: Path, single: dict[int, float]
+) -> None:
+    """A whole run, then its second half once more from the checkpoint in its middle."""
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed (it is for Linux on x86-64)")
+    if not (shutil.which("c++") or shutil.which("g++")):
+        pytest.skip("no C++ compiler: DeepSpeed builds an operator at first use")
+    if not shutil.which("ninja", path=SEARCH_PATH):
+        pytest.skip("no ninja: DeepSpeed builds an operator at first use")
+    run = folder / "zero2"
+    config = _config(folder, "zero2", data, start, expect_engine="deepspeed", save_every=3, keep=5)
+    done = _launch(project_root, "zero2-cpu", config)
+    assert done.returncode == 0, done.stderr[-3000:]
+    _check_run(run, "deepspeed", single)
+    model, _ = load_checkpoint(run / "checkpoint-3")
+    assert all(bool(torch.isfinite(p).all()) and p.numel() for p in model.parameters())
+
+    (run / "run.json").rename(folder / "zero2.json")
+    whole = load_file(run / "model" / "trained.safetensors")
+    shutil.rmtree(run / "model")
+    shutil.rmtree(run / f"checkpoint-{STEPS}")
+    again = _launch(project_root, "zero2-cpu", config, "--resume")
+    assert again.returncode == 0, again.stderr[-3000:]
+    _check_run(run, "deepspeed", single)
+    for name, value in load_file(run / "model" / "trained.safetensors").items():
+        torch.testing.assert_close(value, whole[name], rtol=0, atol=1e-5)
+
+
+def test_the_shipped_launcher_configurations_are_whole(project_root: Path) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    files = sorted((project_root / "configs" / "accelerate").glob("*.yaml"))
+    assert {file.stem for file in files} >= {"ddp", "zero2-cpu", "zero2-gpu"}
+    for file in files:
+        assert load_config_from_file(str(file)).num_machines == 1
+        named = yaml.safe_load(file.read_text()).get("deepspeed_config", {}).get("deepspeed_config_file")
+        if named is not None:
+            assert json.loads((project_root / named).read_text())["zero_optimization"]["stage"] == 2

@@ -1,0 +1,60 @@
+"""The command line of the training scripts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seagull_tune.tune.launch import DEFAULTS, main
+
+SCRIPTS = [pytest.param(stage, id=stage) for stage in DEFAULTS]
+
+
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_dry_run_prints_the_resolved_configuration(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(stage, ["--dry-run", "--set", "optimisation.batch_size=3", "--set", "out=runs/here"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["optimisation"]["batch_size"] == 3 and printed["out"] == "runs/here"
+    assert printed["stage"]["language_model"] == ("lora" if stage == "finetune" else "frozen")
+
+
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_all_wrong_keys_at_once(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(stage, ["--dry-run", "--set", "optimisaton.steps=3", "--set", "stage.mfe=melted", "--set", "seed=x"])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("ConfigError: ")
+    assert "optimisation" in message and "melted" in message and "seed" in message
+
+
+def test_a_data_set_that_is_not_there_is_one_sentence(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main("pretrain", ["--set", f"out={tmp_path}/o", "--set", f"data={tmp_path}/no", "--set", f"init={checkpoint}"])
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert "DataError: " in message and str(tmp_path / "no") in message and "Traceback" not in message
+
+
+@pytest.mark.parametrize("stage", SCRIPTS)
+def test_scripts_answer_without_loading_torch(stage: str, project_root: Path, tmp_path: Path) -> None:
+    """From another folder, as a user may call them."""
+    script = project_root / "scripts" / f"{stage}.py"
+    probe = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{stage}.py', '--dry-run']\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={"PYTHONPATH": str(project_root), "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["data"]

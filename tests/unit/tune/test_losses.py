@@ -1,0 +1,114 @@
+"""Losses against hand computation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from seagull_tune.data.collate import IGNORE, SLOT_KINDS
+from seagull_tune.model.projector import DirectLogits
+from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss, soft_cross_entropy
+
+
+def _log_softmax(row: list[float]) -> list[float]:
+    total = math.log(sum(math.exp(value) for value in row))
+    return [value - total for value in row]
+
+
+def test_soft_cross_entropy_by_hand() -> None:
+    logits = [[1.0, 2.0, 0.5], [0.0, -1.0, 3.0], [4.0, 4.0, 4.0]]
+    targets = [[0.25, 0.75, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    first, third = _log_softmax(logits[0]), _log_softmax(logits[2])
+    expected = (-(0.25 * first[0] + 0.75 * first[1]) - third[2]) / 2  # the row without mass does not count
+    assert float(soft_cross_entropy(torch.tensor(logits), torch.tensor(targets))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_soft_cross_entropy_of_hard_targets_is_cross_entropy() -> None:
+    logits = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 1, 2, 3, 4, 0, 2])
+    hard = torch.nn.functional.one_hot(classes, 5).float()
+    torch.testing.assert_close(soft_cross_entropy(logits, hard), torch.nn.functional.cross_entropy(logits, classes))
+
+
+def test_soft_cross_entropy_without_any_target_is_zero_with_a_gradient() -> None:
+    logits = torch.randn(3, 5, requires_grad=True)
+    loss = soft_cross_entropy(logits, torch.zeros(3, 5))
+    loss.backward()
+    assert float(loss) == 0 and logits.grad is not None and bool((logits.grad == 0).all())
+
+
+def test_answer_loss_leaves_value_slots_out() -> None:
+    logits = torch.tensor([[1.0, 2.0], [5.0, -5.0], [0.0, 1.0]])
+    expected = -(_log_softmax([1.0, 2.0])[1] + _log_softmax([0.0, 1.0])[0]) / 2
+    assert float(answer_loss(logits, torch.tensor([1, IGNORE, 0]))) == pytest.approx(expected, abs=1e-6)
+    assert float(answer_loss(logits, torch.tensor([IGNORE] * 3))) == 0
+
+
+def _slots() -> dict[str, torch.Tensor]:
+    return {
+        "slot_rows": torch.tensor([2, 0]),
+        "slot_kinds": torch.tensor([SLOT_KINDS.index("quality"), SLOT_KINDS.index("severity")]),
+        "slot_candidates": torch.tensor([[3, 0, -1], [1, 2, 4]]),
+        "slot_targets": torch.tensor([[0.4, 0.6, 0.0], [0.0, 1.0, 0.0]]),
+    }
+
+
+LOGITS = [[0.1, 0.2, 0.3, 0.4, 0.5], [9.0, 9.0, 9.0, 9.0, 0.0], [1.0, -1.0, 0.5, 2.0, 0.0]]
+
+
+@pytest.mark.parametrize("severity", [1.0, 0.25, 0.0])
+def test_slot_loss_by_hand(severity: float) -> None:
+    """Over the whole vocabulary, so that mass also moves to the value words; a weighted mean over kinds."""
+    quality_row, severity_row = _log_softmax(LOGITS[2]), _log_softmax(LOGITS[0])
+    quality_loss = -(0.4 * quality_row[3] + 0.6 * quality_row[0])
+    severity_loss = -severity_row[2]
+    expected = (quality_loss + severity * severity_loss) / (1 + severity)
+    found = slot_loss(torch.tensor(LOGITS), _slots(), {"quality": 1.0, "severity": severity})
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_padded_candidates_get_no_gradient() -> None:
+    logits = torch.tensor(LOGITS, requires_grad=True)
+    batch = _slots()
+    slot_loss(logits, batch, {}).backward()
+    assert logits.grad is not None
+    assert bool((logits.grad[1] == 0).all()), "a position without a slot"
+    # d(-sum t log p) / d logit = p - t: the first slot's candidates are the tokens 3 and 0.
+    p = torch.tensor(LOGITS[2]).softmax(0)
+    expected = (p - torch.tensor([0.6, 0.0, 0.0, 0.4, 0.0])) / 2
+    torch.testing.assert_close(logits.grad[2], expected)
+
+
+def test_no_slot_gives_zero_with_a_gradient() -> None:
+    logits = torch.randn(2, 4, requires_grad=True)
+    empty = {name: value[:0] for name, value in _slots().items()}
+    loss = slot_loss(logits, empty, {})
+    loss.backward()
+    assert float(loss) == 0 and logits.grad is not None
+
+
+def test_direct_losses() -> None:
+    generator = torch.Generator().manual_seed(1)
+    direct = DirectLogits(*(torch.randn(2, *shape, generator=generator) for shape in ((5,), (5,), (8, 6))))
+    batch = {
+        "quality_target": torch.tensor([[0, 0.5, 0.5, 0, 0], [1.0, 0, 0, 0, 0]]),
+        "importance_target": torch.tensor([[0.0] * 5, [0, 0, 0, 0.2, 0.8]]),
+        "severity_target": torch.randint(0, 6, (2, 8), generator=generator),
+    }
+    losses = direct_losses(direct, batch)
+    quality, importance = direct.quality.log_softmax(1), direct.importance.log_softmax(1)
+    expected = -(0.5 * quality[0, 1] + 0.5 * quality[0, 2] + quality[1, 0]) / 2
+    torch.testing.assert_close(losses["direct_quality"], expected)
+    # The first region's importance is not scored, so the second alone is the mean.
+    torch.testing.assert_close(losses["direct_importance"], -(0.2 * importance[1, 3] + 0.8 * importance[1, 4]))
+    severity = direct.severity.log_softmax(2)
+    picked = [severity[r, t, batch["severity_target"][r, t]] for r in range(2) for t in range(8)]
+    torch.testing.assert_close(losses["direct_severity"], -torch.stack(picked).mean())
+
+
+def test_losses_are_computed_in_float32() -> None:
+    logits = torch.tensor(LOGITS).to(torch.bfloat16)
+    assert slot_loss(logits, _slots(), {}).dtype == torch.float32
+    assert answer_loss(logits, torch.tensor([1, 2, 3])).dtype == torch.float32
