@@ -46,6 +46,8 @@ MANIFEST = "checkpoint.json"
 TRAINED = "trained.safetensors"
 _CONFIG = "config.json"
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
+# What torch.save says of a full disk; it has no error class of its own for that.
+_TORCH_WRITE_ERRORS = ("iostream", "inline_container", "PytorchStreamWriter")
 _BASE_PREFIXES = {"language_model": "language_model.", "vision_tower": "vision_tower."}
 
 
@@ -59,7 +61,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _TORCH_WRITE_ERRORS):
             raise
         raise CheckpointError(
             f"{folder} cannot be written: {str(error).splitlines()[0]}. Free some disk and go on with --resume; "

@@ -35,10 +35,13 @@ def main(stage: str, arguments: Sequence[str] | None = None) -> None:
             print(dump_config(config))
             return
         # Only now, so that --help and --dry-run answer at once.
+        from accelerate import PartialState
+
         from seagull_tune.tune.recipe import train
 
         folder = train(config, resume=options.resume)
     except SeagullError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    print(f"Finished checkpoint: {folder}")
+    if PartialState().is_main_process:
+        print(f"Finished checkpoint: {folder}")

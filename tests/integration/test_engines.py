@@ -101,7 +101,7 @@ def test_two_processes_of_plain_data_parallel(
     config = _config(folder, "ddp", data, start, expect_engine="ddp", evaluate_every=3, cache_dir=None)
     done = _launch(project_root, "ddp", config)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("vision_tower") == 1, "only the main process prints the table"
+    assert done.stdout.count("vision_tower") == done.stdout.count("Finished") == 1, "only the main process prints"
     _check_run(folder / "ddp", "ddp", single)
     evaluated, expected = (_curve(folder / name, "eval_loss") for name in ("ddp", "single"))
     assert evaluated.keys() == expected.keys() == {3, 6}

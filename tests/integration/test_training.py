@@ -151,13 +151,13 @@ def test_the_cache_changes_the_curve_by_rounding_only(data: Path, starts: dict[f
 
 
 def test_a_killed_script_goes_on(data: Path, starts: dict[float, Path], tmp_path: Path, project_root: Path) -> None:
-    """SIGKILL in the middle of `python scripts/finetune.py`; the resumed run has the curve of one left alone."""
+    """SIGKILL in the middle of `python scripts/pretrain.py`; the resumed run has the curve of one left alone."""
     changes = {**TEXT, "optimisation": {"steps": 60, "batch_size": 4}, "save_every": 8, "workers": 0}
     killed, whole = (_config(tmp_path / name, data, starts[0.0], **changes) for name in ("killed", "whole"))
     file = tmp_path / "run.yaml"
     file.write_text(dump_config(killed))
     process = subprocess.Popen(
-        [sys.executable, str(project_root / "scripts" / "finetune.py"), "--config", str(file)],
+        [sys.executable, str(project_root / "scripts" / "pretrain.py"), "--config", str(file)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root)}, cwd=tmp_path,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

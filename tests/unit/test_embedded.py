@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +39,9 @@ def test_an_empty_cache_and_no_index_is_a_clear_error(tmp_path: Path, monkeypatc
     assert embedded.main() == 1
 
 
-def test_a_second_call_returns_at_once(efficientnet_dir: Path) -> None:
-    start = time.monotonic()
+def test_a_second_call_finds_the_first(efficientnet_dir: Path) -> None:
     assert embedded.ensure("efficientnet-lite0") == efficientnet_dir
     assert embedded.is_cached("efficientnet-lite0")
-    assert time.monotonic() - start < 1.0
 
 
 def test_a_truncated_folder_is_noticed(efficientnet_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
