@@ -1,6 +1,5 @@
 """The masked full-reference measure: what must move it, what it must equal, what it refuses."""
 
-
 import cv2
 import numpy as np
 import pytest
