@@ -91,22 +91,15 @@ class Report:
         return values
 
 
-_FEATURES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+_FEATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "build data sets",
         ("numpy", "scipy", "pillow", "opencv-python-headless", "scikit-image", "datasets", "pycocotools"),
-        "",
     ),
-    ("train and fine-tune", ("torch", "torchvision", "transformers", "peft", "accelerate", "timm", "tensorboard"), ""),
-    ("evaluate", ("scikit-learn", "scipy", "matplotlib"), ""),
-    ("4-bit training (QLoRA)", ("bitsandbytes",), ""),
-    ("web page", ("gradio",), "web"),
-    ("labels from TOPIQ (non-commercial licence)", ("pyiqa",), "topiq"),
-    ("RAW photographs", ("rawpy",), "raw"),
-    ("data sets on a cluster", ("ray",), "cluster"),
-    ("video", ("av",), "video"),
+    ("train and fine-tune", ("torch", "torchvision", "transformers", "peft", "accelerate", "timm", "tensorboard")),
+    ("evaluate", ("scikit-learn", "scipy", "matplotlib")),
 )
-"""Name, packages, and the extra that brings them ("" for the core)."""
+"""Name and the packages that it needs."""
 
 
 def collect(sam_checkpoint: Path | None = None) -> Report:
@@ -196,7 +189,7 @@ def _packages() -> tuple[Package, ...]:
     except metadata.PackageNotFoundError:
         required = []
     supported = {requirement.name: requirement.specifier for requirement in required}
-    names = dict.fromkeys([name for _, needed, _ in _FEATURES for name in needed])
+    names = dict.fromkeys([name for _, needed in _FEATURES for name in needed])
     extra = ("gguf", "deepspeed", "ninja", "segment-anything")
     found = []
     for name in sorted({*names, *supported, *extra}):
@@ -250,11 +243,11 @@ def _features(
     versions: dict[str, str | None], tools: dict[str, str | None], broken: str, sam_checkpoint: Path | None
 ) -> tuple[Feature, ...]:
     features = []
-    for name, needed, extra in _FEATURES:
+    for name, needed in _FEATURES:
         lacks = tuple(package for package in needed if versions.get(package) is None)
         if broken and "torch" in needed:
             lacks = (*lacks, broken)
-        remedy = f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {' '.join(lacks)}"
+        remedy = f"pip install {' '.join(lacks)}"
         features.append(Feature(name, lacks, remedy if lacks else ""))
     features.insert(3, _embedded_feature(versions))
     features.insert(4, _deepspeed_feature(versions, tools))

@@ -19,7 +19,7 @@ from seagull_tune.infer.scoring import ScoreReader, direct_scores
 from seagull_tune.instructions.answers import parse_answer
 from seagull_tune.instructions.converse import question_parts, system_message
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
-from seagull_tune.model.checkpoint import load_checkpoint, model_id
+from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora
 from seagull_tune.model.mfe import RegionStatistics
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
@@ -97,7 +97,9 @@ class RegionAssessor:
             raise ConfigError(
                 f"Device {place!r} cannot be used here: {error}. Allowed: cpu, cuda, mps, where the machine has them."
             ) from error
-        return cls(model, processor, model_id(Path(folder)), bf16=bf16, chunk=chunk)
+        brought = Path(folder) / PROMPTS_FOLDER
+        prompts = load_prompts(brought) if brought.is_dir() else None
+        return cls(model, processor, model_id(Path(folder)), prompts, bf16=bf16, chunk=chunk)
 
     @property
     def device(self) -> torch.device:

@@ -5,6 +5,7 @@
     adapter/             the language model's adapters (peft's own format), where it has any
     checkpoint.json      format version, the list of tensors, the resolved training configuration
     processor_config.json, tokenizer files
+    prompts/             the prompt files, where the run brought its own
 
 A model without bases holds all weights in ``trained.safetensors`` and is self-contained. The folder appears atomically.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,7 @@ from seagull_tune.model.modeling import SeagullForConditionalGeneration
 FORMAT_VERSION = 1
 MANIFEST = "checkpoint.json"
 TRAINED = "trained.safetensors"
+PROMPTS_FOLDER = "prompts"
 _CONFIG = "config.json"
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 # What torch.save says of a full disk; it has no error class of its own for that.
@@ -75,6 +78,7 @@ def save_checkpoint(
     folder: Path,
     resolved: Mapping[str, Any] | None = None,
     state_dict: Mapping[str, Tensor] | None = None,
+    prompts: Path | None = None,
 ) -> None:
     """Writes a checkpoint folder, atomically.
 
@@ -84,6 +88,7 @@ def save_checkpoint(
         folder: where to; an existing checkpoint there is replaced.
         resolved: the resolved configuration of the run, for the record.
         state_dict: full weights gathered by the engine, where the model's own are sharded.
+        prompts: folder of the prompt files that it was tuned with, where they are not the package's own.
 
     Raises:
         CheckpointError: it cannot be written; what was there stays.
@@ -92,6 +97,8 @@ def save_checkpoint(
         write_model(model, staging, resolved, state_dict)
         if processor is not None:
             processor.save_pretrained(staging)
+        if prompts is not None:
+            shutil.copytree(prompts, staging / PROMPTS_FOLDER)
 
 
 def write_model(

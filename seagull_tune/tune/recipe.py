@@ -23,7 +23,7 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.assemble import assemble
-from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
+from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, save_checkpoint
 from seagull_tune.model.lora import store_base_in_bf16
 from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, start_engine, training_arguments
@@ -106,7 +106,7 @@ def prepare(config: TrainConfig) -> Prepared:
     if torch.cuda.is_available():
         model.to(PartialState().device)  # the Trainer moves it only later, and the frozen front runs before
     rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
-    prompts = load_prompts(_path(config.prompts)) if config.losses.reads_text else None
+    prompts = load_prompts(_prompts_of(config)) if config.losses.reads_text else None
     chosen = visited_rows(config, len(rows))
     cache = _cache_for(rows, model, processor, chosen, config)
     passes = visits_per_row(config, len(chosen))
@@ -154,6 +154,14 @@ def _cache_for(
     root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
     with PartialState().main_process_first():
         return build_front_cache(rows, model, processor, root, config.workers, chosen)
+
+
+def _prompts_of(config: TrainConfig) -> Path | None:
+    """The prompt files that belong into the checkpoint: the run's own, or those that its start brought."""
+    if config.prompts is not None:
+        return Path(config.prompts)
+    brought = Path(config.init) / PROMPTS_FOLDER if config.init is not None else None
+    return brought if brought is not None and brought.is_dir() else None
 
 
 def _path(value: str | None) -> Path | None:
@@ -242,7 +250,7 @@ def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, fac
     if trainer.args.should_save:
         model = trainer.accelerator.unwrap_model(trainer.model)
         resolved = config.model_dump(mode="json")
-        save_checkpoint(model, prepared.processor, folder, resolved, state_dict)
+        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, _prompts_of(config))
         record = {
             **facts,
             "engine": engine_in_use(),
