@@ -62,6 +62,12 @@ class SeagullProcessor(ProcessorMixin):
         image, *regions = self.tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, *REGION_TOKENS])
         return TokenLayout(image_token_id=image, n_image_tokens=self.image_grid**2, region_token_ids=tuple(regions))
 
+    @property
+    def padding_id(self) -> int:
+        """What fills shorter sequences: the padding token, or the end of sequence where a tokenizer has none."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad if pad is not None else self.tokenizer.eos_token_id)
+
     def visual(self, image: np.ndarray, masks: np.ndarray) -> VisualInputs:
         """What the model reads of a photograph uint8 (H, W, 3) and its regions bool (R, H, W)."""
         return visual_inputs(

@@ -183,7 +183,7 @@ class RegionAssessor:
             inputs_embeds=embeddings, max_new_tokens=_MAX_TEXT_TOKENS, do_sample=False,
             attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device),
             eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+            pad_token_id=self.processor.padding_id,
         )  # fmt: skip
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 

@@ -216,7 +216,7 @@ class ChatSession:
             generated = model.generate(
                 inputs_embeds=embeddings, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens,
                 do_sample=False, streamer=streamer, eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
+                pad_token_id=assessor.processor.padding_id,
             )  # fmt: skip
         return str(tokenizer.decode(generated[0], skip_special_tokens=True)).strip()
 

@@ -224,7 +224,6 @@ def roi_losses(weights: LossWeights) -> LossFunction:
 def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
     """The Trainer of a prepared run."""
     processor = prepared.processor
-    pad = processor.tokenizer.pad_token_id
     state = PartialState()
     if state.is_main_process:
         print(stage_table(prepared.table), flush=True)
@@ -234,7 +233,7 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
         resolved=config.model_dump(mode="json"), model=prepared.model,
         args=training_arguments(config, len(prepared.train), held_out is not None),
         train_dataset=prepared.train, eval_dataset=held_out,
-        data_collator=Collator(int(pad if pad is not None else processor.tokenizer.eos_token_id)),
+        data_collator=Collator(processor.padding_id),
         processing_class=processor, callbacks=callbacks(Path(config.out), state.is_main_process),
     )  # fmt: skip
 
