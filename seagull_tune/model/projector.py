@@ -60,14 +60,22 @@ class DirectLogits:
     severity: Tensor
 
 
+# Where the severities lie on the scale of likeness (cosine) between a local token and the name of a type. An absent type
+# lies at 0, not below: a language model finds a word in a token by its presence, and two types at the end of the scale
+# still leave half of a token's energy to everything else.
+SEVERITY_PLACES = (0.0, 0.2, 0.28, 0.36, 0.44, 0.52)
+# How much closer absent types lie to their place than the others: without it, ever more negative would be ever better.
+SEVERITY_NARROWNESS = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+
+
 class DirectHead(nn.Module):
     """Reads level and severity logits from the region tokens: the training signal that shapes the tokens, and the
     yardstick for what the language model makes of them.
 
-    Everything is read as the likeness of the tokens to the language model's own words: quality of the global token to
-    the level words, importance of the local token to its level words, severities of both tokens to the names of the
-    distortion types. Trained this way, a region token already points at the words that answer for it, and the adapters
-    need only learn to look words up, not to decode a code of our own.
+    Everything is read as the likeness of the tokens to the language model's own words: quality and importance of the
+    global token to their level words, severities of the local token to the names of the distortion types. Trained this
+    way, a region token already holds the words that answer for it, and the adapters need only learn to look words up,
+    not to decode a code of our own.
 
     Args:
         width: D.
@@ -75,16 +83,19 @@ class DirectHead(nn.Module):
 
     levels: Tensor
     types: Tensor
+    places: Tensor
+    narrowness: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         # Directions of words; drawn at random until `set_lexicon`.
         self.register_buffer("levels", normalize(torch.randn(2, len(QUALITY_LEVELS), width), dim=-1))
         self.register_buffer("types", normalize(torch.randn(len(DISTORTION_TYPES), width), dim=-1))
+        self.register_buffer("places", torch.tensor(SEVERITY_PLACES), persistent=False)
+        self.register_buffer("narrowness", torch.tensor(SEVERITY_NARROWNESS), persistent=False)
         self.level_scale = nn.Parameter(torch.ones(2, 1))
         self.level_bias = nn.Parameter(torch.zeros(2, len(QUALITY_LEVELS)))
-        steps = torch.linspace(-0.5, 0.5, len(SEVERITY_NAMES))
-        self.severity_scale = nn.Parameter(steps.repeat(2, len(DISTORTION_TYPES), 1))
+        self.severity_precision = nn.Parameter(torch.full((len(DISTORTION_TYPES), 1), 3.5))
         self.severity_bias = nn.Parameter(torch.zeros(len(DISTORTION_TYPES), len(SEVERITY_NAMES)))
 
     @torch.no_grad()
@@ -102,9 +113,10 @@ class DirectHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> DirectLogits:
         """Logits from normalised region tokens (R, T, D): the first is the global one, the last the local one."""
-        spoken = torch.stack([tokens[:, 0], tokens[:, -1]], dim=1)  # (R, 2, D)
-        levels = torch.einsum("rvd,vld->rvl", spoken, self.levels.to(spoken.dtype)) * self.level_scale + self.level_bias
-        # An ordinal model per type: likeness to the type's name, times a learned step per severity.
-        likeness = torch.einsum("rvd,td->rvt", spoken, self.types.to(spoken.dtype))  # (R, 2, 8)
-        severity = torch.einsum("rvt,vts->rts", likeness, self.severity_scale.to(spoken.dtype)) + self.severity_bias
+        overall, local = tokens[:, 0], tokens[:, -1]
+        levels = torch.einsum("rd,vld->rvl", overall, self.levels.to(tokens.dtype)) * self.level_scale + self.level_bias
+        # An ordinal model per type: a normal density around each severity's place, of one learned precision.
+        likeness = torch.einsum("rd,td->rt", local, self.types.to(tokens.dtype)) / tokens.shape[-1] ** 0.5  # (R, 8)
+        distance = (likeness.float().unsqueeze(-1) - self.places).square()  # (R, 8, 6)
+        severity = self.severity_bias - distance * self.narrowness * self.severity_precision.exp()
         return DirectLogits(levels[:, 0], levels[:, 1], severity)
