@@ -133,9 +133,10 @@ class Slot:
     """A word of an answer that carries a value: the place where a score is trained and read.
 
     Attributes:
-        kind: vocabulary of the word: ``quality``, ``importance``, ``severity`` or ``judgement``.
+        kind: vocabulary of the word: ``quality``, ``importance``, ``types``, ``severity`` or ``judgement``.
         words: the candidate words, in order.
-        target: probabilities over ``words`` (soft label); the text part holds the most probable word.
+        target: probabilities over ``words`` (soft label); the text part holds the most probable word. Of ``types``,
+            several words may be true at once: they share the mass.
         key: what the value is about, for example the distortion type of a severity word ("" otherwise).
     """
 

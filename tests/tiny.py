@@ -67,9 +67,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_spelling_tokenizer() -> PreTrainedTokenizerFast:
-    """One that spells words letter by letter after their beginning, so that value words take 2 to 11 tokens."""
+    """One that spells words letter by letter after their beginning, so that value words take 2 to 11 tokens.
+
+    The first tokens of one vocabulary differ, as value words need it.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("\u0120", letter) for letter in string.ascii_letters] + [("\u0120s", "l"), ("\u0120s", "e")]
+    merges += [("\u0120n", "o"), ("\u0120no", "i"), ("\u0120c", "o"), *(("\u0120co", letter) for letter in "lmn")]
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *alphabet, *("".join(pair) for pair in merges)])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

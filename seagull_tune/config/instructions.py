@@ -12,7 +12,8 @@ class TaskWeights(StrictModel):
 
     quality: float = pydantic.Field(3.0, ge=0)
     importance: float = pydantic.Field(2.0, ge=0)
-    distortions: float = pydantic.Field(3.0, ge=0)
+    types: float = pydantic.Field(3.0, ge=0)
+    distortions: float = pydantic.Field(1.5, ge=0)
     distortions_short: float = pydantic.Field(0.5, ge=0)
     judgement: float = pydantic.Field(1.0, ge=0)
     description: float = pydantic.Field(0.5, ge=0)

@@ -39,6 +39,7 @@ class SlotWeights(StrictModel):
 
     quality: Weight = 1.0
     importance: Weight = 1.0
+    types: Weight = 1.0
     severity: Weight = 0.5
     judgement: Weight = 0.5
 

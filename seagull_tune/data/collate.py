@@ -22,7 +22,7 @@ from seagull_tune.levels import DISTORTION_TYPES, soft_levels
 from seagull_tune.records import RegionLabel
 
 IGNORE = -100
-SLOT_KINDS = ("quality", "importance", "severity", "judgement")
+SLOT_KINDS = ("quality", "importance", "types", "severity", "judgement")
 """Vocabularies of value slots; batches name them by index."""
 
 

@@ -1,7 +1,9 @@
 """Scores from token probabilities: canonical question, canonical answer, and the model's belief at its value words.
 
 A score is never parsed from text. Quality and importance are expected levels at the value word of their canonical
-answer; severities are read along the canonical profile (one word per type, each after the words chosen before it).
+answer. Whether a type is there is read at the first name of the canonical list of types, its name against "none": all
+types from one place. How severe it is, if there, is read along the canonical profile (one word per type, each after the
+words chosen before it).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from seagull_tune.model.projector import DirectLogits
 from seagull_tune.records import Message, Part, Scores
 
 LEVEL_TASKS = ("quality", "importance")
+TYPES_TASK = "types"
 PROFILE_TASK = "distortions"
 
 
@@ -89,7 +92,9 @@ class ScoreReader:
         self, model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: PromptLibrary
     ) -> None:
         self._model, self._processor = model, processor
-        self._tasks = {task: CanonicalTask(task, prompts, processor) for task in (*LEVEL_TASKS, PROFILE_TASK)}
+        self._tasks = {
+            task: CanonicalTask(task, prompts, processor) for task in (*LEVEL_TASKS, TYPES_TASK, PROFILE_TASK)
+        }
 
     def open(self, image_tokens: Tensor) -> Continuations:
         """Reads the shared prefix of one picture.
@@ -110,7 +115,7 @@ class ScoreReader:
             region_tokens: (R, T, D), at the language model's scale.
         """
         quality, importance = (self._levels(prefix, region_tokens, task) for task in LEVEL_TASKS)
-        profile = self._profile(prefix, region_tokens)
+        profile = self._profile(prefix, region_tokens, self._types(prefix, region_tokens))
         return [
             make_scores(q, i, p)
             for q, i, p in zip(quality.tolist(), importance.tolist(), profile.tolist(), strict=True)
@@ -138,16 +143,30 @@ class ScoreReader:
         _, logits = self._start(prefix, region_tokens, task)
         return logits[:, list(task.candidates[0])].softmax(dim=1)
 
-    def _profile(self, prefix: Continuations, region_tokens: Tensor) -> Tensor:
-        """Probabilities of the severities of every type, (R, 8, 6), in the order of ``levels.DISTORTION_TYPES``."""
+    def _types(self, prefix: Continuations, region_tokens: Tensor) -> Tensor:
+        """Probability that each type is there, (R, 8): its name against the word for none of them."""
+        task = self._tasks[TYPES_TASK]
+        _, logits = self._start(prefix, region_tokens, task)
+        words = logits[:, list(task.candidates[0])]  # (R, 9)
+        return (words[:, :-1] - words[:, -1:]).sigmoid()
+
+    def _profile(self, prefix: Continuations, region_tokens: Tensor, there: Tensor) -> Tensor:
+        """Probabilities of the severities of every type, (R, 8, 6), in the order of ``levels.DISTORTION_TYPES``.
+
+        Args:
+            prefix, region_tokens: as in :meth:`read`.
+            there: (R, 8) from :meth:`_types`; it decides about "none", the profile about the severities from slight on.
+        """
         task = self._tasks[PROFILE_TASK]
         branch, logits = self._start(prefix, region_tokens, task)
         found: dict[str, Tensor] = {}
         for slot, candidates in enumerate(task.candidates):
-            found[task.keys[slot]] = logits[:, list(candidates)].softmax(dim=1)
+            present = there[:, DISTORTION_TYPES.index(task.keys[slot]), None]  # (R, 1)
+            severities = logits[:, list(candidates)[1:]].softmax(dim=1) * present
+            found[task.keys[slot]] = torch.cat([1.0 - present, severities], dim=1)
             if slot == len(task.candidates) - 1:
                 break
-            chosen = found[task.keys[slot]].argmax(dim=1).tolist()
+            chosen = torch.where(present[:, 0] >= 0.5, severities.argmax(dim=1) + 1, 0).tolist()
             segments = [torch.tensor(task.following[slot][word]) for word in chosen]
             ids = torch.nn.utils.rnn.pad_sequence(segments, batch_first=True).to(logits.device)
             lengths = torch.tensor([len(segment) for segment in segments], device=logits.device)

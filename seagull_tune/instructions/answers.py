@@ -1,8 +1,9 @@
 """Label -> answer and answer -> label, one round trip per task.
 
-An answer is made from a form of ``prompts/*.yaml``. Quality, importance, judgement and the severities of the profile
-are slots with soft targets: there the language model is trained and read. The short list of distortions and its
-severities in descriptions are plain words (their place depends on the label, so no number can be read there).
+An answer is made from a form of ``prompts/*.yaml``. Quality, importance, judgement, the first name of the types and
+the severities of the profile are slots with soft targets: there the language model is trained and read. The short list
+of distortions and its severities in descriptions are plain words (their place depends on the label, so no number can be
+read there).
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ from seagull_tune.records import Part, RegionLabel, Slot
 JUDGEMENT_WORDS: tuple[str, ...] = ("no", "yes")
 """Words of a judgement; the index is the truth value."""
 
+NO_TYPE = "none"
+"""Said in place of the names where there is no distortion."""
+
 SLOT_WORDS: dict[str, tuple[str, ...]] = {
     "quality": QUALITY_LEVELS,
     "importance": IMPORTANCE_LEVELS,
+    "types": (*DISTORTION_TYPES, NO_TYPE),
     "severity": SEVERITY_NAMES,
     "judgement": JUDGEMENT_WORDS,
 }
@@ -42,12 +47,14 @@ class ParsedAnswer:
 
     Attributes:
         quality, importance: [0, 1], the centre of the level word.
-        severities: 0..5 per type, in the order of ``levels.DISTORTION_TYPES``.
+        types: whether each type is there, in the order of ``levels.DISTORTION_TYPES``.
+        severities: 0..5 per type, in the same order.
         judgement: True for yes.
     """
 
     quality: float | None = None
     importance: float | None = None
+    types: tuple[bool, ...] | None = None
     severities: tuple[int, ...] | None = None
     judgement: bool | None = None
 
@@ -97,6 +104,8 @@ def answer_parts(
         if slot == "judgement":
             there = int(label.severities[_type_index(type_name)] > 0)
             return [_slot_part("judgement", JUDGEMENT_WORDS[there], _one_hot(there, 2), type_name or "")]
+        if slot == "types":
+            return _types_parts(prompts.lists["present"], label.severities)
         if slot == "profile":
             targets = [_severity_target(severity, severity_smoothing) for severity in label.severities]
             words = [SEVERITY_NAMES[severity] for severity in label.severities]
@@ -163,10 +172,14 @@ def _parsed(found: dict[str, str], prompts: PromptLibrary) -> ParsedAnswer | Non
             severities = _parse_list(found[name], prompts.lists[name], complete=name == "profile")
             if severities is None:
                 return None
+    types = _parse_types(found["types"], prompts.lists["present"]) if "types" in found else None
+    if "types" in found and types is None:
+        return None
     judgement = found.get("judgement")
     return ParsedAnswer(
         quality=_centre(found.get("quality"), QUALITY_LEVELS),
         importance=_centre(found.get("importance"), IMPORTANCE_LEVELS),
+        types=types,
         severities=severities,
         judgement=None if judgement is None else bool(JUDGEMENT_WORDS.index(judgement)),
     )
@@ -188,6 +201,16 @@ def _parse_list(text: str, form: ListForm, complete: bool) -> tuple[int, ...] | 
     if complete and len(told) < len(DISTORTION_TYPES):
         return None
     return tuple(told.get(name, 0) for name in DISTORTION_TYPES)
+
+
+def _parse_types(text: str, form: ListForm) -> tuple[bool, ...] | None:
+    """Which types a list names; None if it names something else, or one twice."""
+    if text == NO_TYPE:
+        return (False,) * len(DISTORTION_TYPES)
+    named = re.split("|".join(re.escape(_folded(s)) for s in (form.last_separator, form.separator)), text)
+    if len(set(named)) < len(named) or any(name not in DISTORTION_TYPES for name in named):
+        return None
+    return tuple(name in named for name in DISTORTION_TYPES)
 
 
 def _render(form: str, fill: Callable[[str], Sequence[Part]]) -> tuple[Part, ...]:
@@ -218,13 +241,27 @@ def _profile_parts(form: ListForm, words: Sequence[str], targets: Sequence[tuple
 
 def _present_text(form: ListForm, severities: Sequence[int]) -> str:
     """The distortions that are there, the most severe first (equal ones in the order of the types)."""
-    there = sorted((i for i, severity in enumerate(severities) if severity > 0), key=lambda i: (-severities[i], i))
     items = [
         form.item.replace("{type}", DISTORTION_TYPES[i]).replace("{severity}", SEVERITY_NAMES[severities[i]])
-        for i in there
+        for i in _most_severe_first(severities)
     ]
-    if not items:
-        return form.empty
+    return _joined(form, items) if items else form.empty
+
+
+def _types_parts(form: ListForm, severities: Sequence[int]) -> list[Part]:
+    """The names of the types that are there, the most severe first; the first name is a slot for all of them."""
+    words = SLOT_WORDS["types"]
+    names = [DISTORTION_TYPES[i] for i in _most_severe_first(severities)] or [NO_TYPE]
+    target = [float(word in names) / len(names) for word in words]
+    rest = _joined(form, names)[len(names[0]) :]
+    return [_slot_part("types", names[0], target), *([Part(text=rest)] if rest else [])]
+
+
+def _most_severe_first(severities: Sequence[int]) -> list[int]:
+    return sorted((i for i, severity in enumerate(severities) if severity > 0), key=lambda i: (-severities[i], i))
+
+
+def _joined(form: ListForm, items: Sequence[str]) -> str:
     return form.last_separator.join([form.separator.join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
@@ -267,7 +304,7 @@ def _choice(name: str, words: Sequence[str]) -> str:
 
 
 def _slot_regex(name: str) -> str:
-    return f"(?P<{name}>.+)" if name in ("profile", "present") else _choice(name, SLOT_WORDS[name])
+    return f"(?P<{name}>.+)" if name in ("profile", "present", "types") else _choice(name, SLOT_WORDS[name])
 
 
 def _centre(word: str | None, words: Sequence[str]) -> float | None:

@@ -2,8 +2,8 @@
 
 One file per task holds paraphrases of its question and forms of its answer; the first of each is canonical. Texts hold
 slots in braces: ``{region}`` and ``{type}`` in questions; ``{quality}``, ``{importance}``, ``{judgement}`` and the
-lists ``{profile}`` and ``{present}`` in answers. Further files hold how lists are written (``lists``), the system
-sentence and free questions (``system``), and a chat template for tokenizers that have none (``chat_template``).
+lists ``{types}``, ``{profile}`` and ``{present}`` in answers. Further files hold how lists are written (``lists``), the
+system sentence and free questions (``system``), and a chat template for tokenizers that have none (``chat_template``).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class TaskRule:
 TASK_RULES: Mapping[str, TaskRule] = {
     "quality": TaskRule(("region",), ("quality",)),
     "importance": TaskRule(("region",), ("importance",)),
+    "types": TaskRule(("region",), ("types",)),
     "distortions": TaskRule(("region",), ("profile",)),
     "distortions_short": TaskRule(("region",), ("present",)),
     "judgement": TaskRule(("region", "type"), ("judgement",)),
@@ -273,7 +274,7 @@ def _check_slots(where: str, text: str, needed: Sequence[str], optional: Sequenc
         before, after = text[: match.start()][-1:], text[match.end() :][:1]
         if before.isalnum() or after.isalnum():
             problems.append(f"{here}: the slot {match.group()} touches a letter or a digit")
-        elif match[1] in ("quality", "importance") and before != " ":
+        elif match[1] in ("quality", "importance", "types") and before != " ":
             problems.append(f"{here}: the slot {match.group()} needs a blank before it (its word is then one token)")
     return problems
 

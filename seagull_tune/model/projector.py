@@ -60,9 +60,9 @@ class DirectLogits:
     severity: Tensor
 
 
-# Where the severities lie on the scale of likeness (cosine) between a local token and the name of a type. An absent type
-# lies at 0, not below: a language model finds a word in a token by its presence, and two types at the end of the scale
-# still leave half of a token's energy to everything else.
+# Where the severities lie on the scale of likeness (cosine) between a local token and the name of a type. An absent
+# type lies at 0, not below: a language model finds a word in a token by its presence, and two types at the end of the
+# scale still leave half of a token's energy to everything else.
 SEVERITY_PLACES = (0.0, 0.2, 0.28, 0.36, 0.44, 0.52)
 # How much closer absent types lie to their place than the others: without it, ever more negative would be ever better.
 SEVERITY_NARROWNESS = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)

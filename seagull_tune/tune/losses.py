@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
 
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
+from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.model.projector import DirectLogits
 
 
@@ -42,7 +43,7 @@ def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping
     """Soft-label cross-entropy at value slots, over the whole vocabulary, averaged with weights per kind.
 
     The softmax runs over the vocabulary, so that mass also moves *to* the value words (as in DeQA-Score), not only
-    among them.
+    among them. Slots of kind ``types`` have a loss of their own, :func:`types_loss`.
 
     Args:
         logits: (N, V).
@@ -55,9 +56,29 @@ def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping
     log_probabilities = log_softmax(logits[rows].float(), dim=1)  # (S, V)
     chosen = log_probabilities.gather(1, batch["slot_candidates"].clamp_min(0))  # (S, W)
     losses = -(batch["slot_targets"] * chosen).sum(dim=1)
+    named = batch["slot_kinds"] == SLOT_KINDS.index("types")
+    if bool(named.any()):
+        losses = losses.masked_scatter(named, types_loss(chosen[named], batch["slot_targets"][named]))
     table = torch.tensor([kind_weights.get(kind, 1.0) for kind in SLOT_KINDS], device=losses.device)
     weights = table[batch["slot_kinds"]]
     return (losses * weights).sum() / weights.sum().clamp_min(1e-9)
+
+
+def types_loss(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each slot of kind ``types``, where several words may be true: one decision per type against "none".
+
+    The types' binary cross-entropies, summed, and the mass that all the words together lack: without it the decisions
+    could be learnt among words that the model would never say.
+
+    Args:
+        log_probabilities: (S, 9) over the vocabulary, types in their order, then "none".
+        targets: (S, 9), above 0 where a type is there.
+    """
+    n_types = len(DISTORTION_TYPES)
+    margins = log_probabilities[:, :n_types] - log_probabilities[:, n_types : n_types + 1]
+    there = (targets[:, :n_types] > 0).to(margins.dtype)
+    decisions = binary_cross_entropy_with_logits(margins, there, reduction="none").sum(dim=1)
+    return decisions - log_probabilities[:, : n_types + 1].logsumexp(dim=1)
 
 
 def direct_losses(direct: DirectLogits, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

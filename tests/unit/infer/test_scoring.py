@@ -12,7 +12,15 @@ import torch
 
 from seagull_tune.data.processor import SeagullProcessor, visual_tensors
 from seagull_tune.infer.prefix import Continuations
-from seagull_tune.infer.scoring import LEVEL_TASKS, PROFILE_TASK, CanonicalTask, ScoreReader, direct_scores, make_scores
+from seagull_tune.infer.scoring import (
+    LEVEL_TASKS,
+    PROFILE_TASK,
+    TYPES_TASK,
+    CanonicalTask,
+    ScoreReader,
+    direct_scores,
+    make_scores,
+)
 from seagull_tune.instructions.converse import scoring_conversation
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES
@@ -93,15 +101,20 @@ def test_levels_equal_a_whole_forward_pass(case: Case, task: str) -> None:
 
 
 def test_the_profile_equals_a_chain_of_whole_forward_passes(case: Case) -> None:
+    types = list(scoring_conversation(TYPES_TASK, load_prompts()))
     chosen: list[tuple[int, ...]] = []
     for region, scores in enumerate(case.read(0, 1, 2, 3)):
         messages = list(scoring_conversation(PROFILE_TASK, load_prompts()))
+        named = _brute_force(case, types, 0, region)
         words = []
         for slot, name in enumerate(DISTORTION_TYPES):
-            expected = _brute_force(case, messages, slot, region)
+            # Whether it is there: its name against "none"; how severe, if there: the profile.
+            there = named[slot] / (named[slot] + named[-1])
+            severities = _brute_force(case, messages, slot, region)[1:]
+            expected = torch.cat([(1 - there)[None], there * severities / severities.sum()])
             torch.testing.assert_close(torch.tensor(scores.severities[name]), expected, rtol=0, atol=1e-4)
             assert abs(scores.types[name] - float(1 - expected[0])) < 1e-4
-            words.append(int(expected.argmax()))
+            words.append(int(severities.argmax()) + 1 if there >= 0.5 else 0)
             messages = _say(messages, slot, words[-1])
         chosen.append(tuple(words))
     ragged = [len({words[slot] for words in chosen}) > 1 for slot in range(len(DISTORTION_TYPES) - 1)]

@@ -42,6 +42,7 @@ def test_every_form_is_a_round_trip(task: str, prompts: PromptLibrary) -> None:
             told = {
                 "quality": rounded(label.quality),
                 "importance": None if importance is None else rounded(importance),
+                "types": tuple(severity > 0 for severity in severities),
                 "severities": severities,
                 "judgement": severities[2] > 0,
             }

@@ -9,7 +9,7 @@ import torch
 
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
 from seagull_tune.model.projector import DirectLogits
-from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss, soft_cross_entropy
+from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss, soft_cross_entropy, types_loss
 
 
 def _log_softmax(row: list[float]) -> list[float]:
@@ -112,3 +112,35 @@ def test_losses_are_computed_in_float32() -> None:
     logits = torch.tensor(LOGITS).to(torch.bfloat16)
     assert slot_loss(logits, _slots(), {}).dtype == torch.float32
     assert answer_loss(logits, torch.tensor([1, 2, 3])).dtype == torch.float32
+
+
+def test_types_are_decided_one_by_one_against_none() -> None:
+    # Names far above "none" where they are there, far below where they are not; all the mass on these words.
+    logits = torch.tensor([[6.0, -6.0, 6.0, -6.0, -6.0, -6.0, -6.0, -6.0, 0.0]])
+    both = torch.tensor([[0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    by_hand = 8 * math.log1p(math.exp(-6.0))
+    assert float(types_loss(logits.log_softmax(1), both)) == pytest.approx(by_hand, abs=1e-5)
+    clean = torch.tensor([[0.0] * 8 + [1.0]])
+    assert float(types_loss(logits.log_softmax(1), clean)) == pytest.approx(2 * 6.0 + by_hand, abs=1e-5)
+    # Mass on other words is lost mass: half of it costs log 2, whatever the decisions.
+    halved = logits.log_softmax(1) - math.log(2.0)
+    assert float(types_loss(halved, both)) == pytest.approx(by_hand + math.log(2.0), abs=1e-5)
+
+
+def test_slots_of_types_have_their_own_loss() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 40)
+    candidates = torch.stack([torch.randperm(40)[:9] for _ in range(3)])
+    targets = torch.zeros(3, 9)
+    targets[0, 2] = targets[2, 0] = 1.0
+    targets[1, [0, 3]] = 0.5
+    batch = {
+        "slot_rows": torch.tensor([0, 1, 2]),
+        "slot_kinds": torch.tensor([SLOT_KINDS.index(kind) for kind in ("quality", "types", "severity")]),
+        "slot_candidates": candidates,
+        "slot_targets": targets,
+    }
+    chosen = logits.log_softmax(1).gather(1, candidates)
+    expected = (-2 * chosen[0, 2] + 3 * types_loss(chosen[1:2], targets[1:2])[0] - chosen[2, 0]) / 6
+    found = slot_loss(logits, batch, {"quality": 2.0, "types": 3.0, "severity": 1.0})
+    assert float(found) == pytest.approx(float(expected), abs=1e-5)
