@@ -193,7 +193,7 @@ def _parse_list(text: str, form: ListForm, complete: bool) -> tuple[int, ...] | 
     words = {"type": DISTORTION_TYPES, "severity": SEVERITY_NAMES if complete else SEVERITY_NAMES[1:]}
     item = re.compile("".join(_choice(p, words[p]) if i % 2 else re.escape(p) for i, p in enumerate(pieces)))
     told: dict[str, int] = {}
-    for entry in re.split("|".join(re.escape(_folded(s)) for s in (form.last_separator, form.separator)), text):
+    for entry in _items(text, form):
         match = item.fullmatch(entry)
         if match is None or match["type"] in told:
             return None
@@ -203,11 +203,16 @@ def _parse_list(text: str, form: ListForm, complete: bool) -> tuple[int, ...] | 
     return tuple(told.get(name, 0) for name in DISTORTION_TYPES)
 
 
+def _items(text: str, form: ListForm) -> list[str]:
+    """The entries of a list; the other direction of :func:`_joined`."""
+    return re.split("|".join(re.escape(_folded(s)) for s in (form.last_separator, form.separator)), text)
+
+
 def _parse_types(text: str, form: ListForm) -> tuple[bool, ...] | None:
     """Which types a list names; None if it names something else, or one twice."""
     if text == NO_TYPE:
         return (False,) * len(DISTORTION_TYPES)
-    named = re.split("|".join(re.escape(_folded(s)) for s in (form.last_separator, form.separator)), text)
+    named = _items(text, form)
     if len(set(named)) < len(named) or any(name not in DISTORTION_TYPES for name in named):
         return None
     return tuple(name in named for name in DISTORTION_TYPES)
