@@ -26,6 +26,9 @@ SEVERITY_NAMES: tuple[str, ...] = ("none", "slight", "moderate", "obvious", "ser
 TYPE_COVERAGE = 0.5
 """A distortion holds for a region if its (feathered) weight covers at least this share of the region's area."""
 
+PRESENT = 0.5
+"""A type is said to be there from this probability on."""
+
 
 def level_centres(n_levels: int) -> tuple[float, ...]:
     """The scores at which ``n_levels`` levels sit, evenly from 0 to 1."""
@@ -65,3 +68,14 @@ def level_score(probabilities: Sequence[float]) -> float:
 def nearest_level(score: float, names: Sequence[str] = QUALITY_LEVELS) -> str:
     """The word of the level nearest to ``score`` in [0, 1] (a tie goes to the higher level)."""
     return names[min(int(score * (len(names) - 1) + 0.5), len(names) - 1)]
+
+
+def said_severity(probabilities: Sequence[float]) -> int:
+    """The severity 0..5 that six probabilities (``none`` first) amount to.
+
+    First whether the type is there at all (:data:`PRESENT`), then how severe: the most probable of six words could be
+    "none" for a type that is there, where belief is spread over the others.
+    """
+    if 1.0 - probabilities[0] < PRESENT:
+        return 0
+    return max(range(1, len(probabilities)), key=probabilities.__getitem__)

@@ -12,8 +12,7 @@ class TaskWeights(StrictModel):
 
     quality: float = pydantic.Field(3.0, ge=0)
     importance: float = pydantic.Field(2.0, ge=0)
-    types: float = pydantic.Field(3.0, ge=0)
-    distortions: float = pydantic.Field(1.5, ge=0)
+    distortions: float = pydantic.Field(3.0, ge=0)
     distortions_short: float = pydantic.Field(0.5, ge=0)
     judgement: float = pydantic.Field(1.0, ge=0)
     description: float = pydantic.Field(0.5, ge=0)
@@ -35,7 +34,7 @@ class ConversationSettings(StrictModel):
         canonical_share: probability that a turn uses the canonical question and answer, as scoring does.
         present_share: probability that a judgement about a distorted region is about a distortion that is there.
             A clean region can only be answered with no, so a little above one half balances the two words.
-        severity_smoothing: probability moved from the true severity of a profile to its neighbours.
+        severity_smoothing: probability moved from the true severity of a graded list to its neighbours.
     """
 
     turns: int = pydantic.Field(4, ge=1, le=64)

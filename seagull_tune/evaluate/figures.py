@@ -13,7 +13,7 @@ import numpy as np
 
 from seagull_tune.config.evaluate import EvaluationSettings
 from seagull_tune.evaluate.outcomes import Reading, Truth
-from seagull_tune.levels import DISTORTION_TYPES
+from seagull_tune.levels import DISTORTION_TYPES, PRESENT
 from seagull_tune.metrics.bootstrap import Rows, cluster_bootstrap
 from seagull_tune.metrics.classification import macro_f1, sample_f1, severity_accuracy, severity_f1
 from seagull_tune.metrics.correlation import (
@@ -28,9 +28,6 @@ from seagull_tune.metrics.correlation import (
 
 Metrics = dict[str, Any]
 """Nested figures: ``metrics["quality"]["srcc"]`` is what the documentation calls ``quality.srcc``."""
-
-TYPE_THRESHOLD = 0.5
-"""Probability from which on a distortion type counts as named."""
 
 _DIGITS = 6
 
@@ -69,7 +66,7 @@ def figures_of(reading: Reading, truth: Truth, settings: EvaluationSettings, not
             reading.importance, truth.importance, truth, scored, settings, notes, f"{prefix}importance"
         )
     if reading.types is not None:
-        out["types"] = _type_figures(reading.types >= TYPE_THRESHOLD, truth, settings)
+        out["types"] = _type_figures(reading.types >= PRESENT, truth, settings)
     if reading.severities is not None:
         out["severity"] = _severity_figures(reading.severities, truth)
     return out

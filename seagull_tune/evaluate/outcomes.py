@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from seagull_tune.errors import DataError
-from seagull_tune.levels import DISTORTION_TYPES
+from seagull_tune.levels import DISTORTION_TYPES, said_severity
 from seagull_tune.records import RegionLabel, Scores
 
 MODEL, DIRECT = "model", "direct"
@@ -40,13 +40,13 @@ class Reading:
 
     @classmethod
     def of_scores(cls, scores: Sequence[Scores]) -> Reading:
-        """The reading of regions; a type's severity is its most probable one."""
-        probabilities = np.array([[s.severities[name] for name in DISTORTION_TYPES] for s in scores])  # (N, T, 6)
+        """The reading of regions."""
+        severities = [[said_severity(s.severities[name]) for name in DISTORTION_TYPES] for s in scores]
         return cls(
             quality=np.array([s.quality for s in scores]),
             importance=np.array([s.importance for s in scores]),
             types=np.array([[s.types[name] for name in DISTORTION_TYPES] for s in scores]),
-            severities=probabilities.argmax(axis=2),
+            severities=np.array(severities, np.int64).reshape(-1, len(DISTORTION_TYPES)),
         )
 
     @classmethod

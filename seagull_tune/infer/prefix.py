@@ -1,11 +1,13 @@
-"""Continuing one shared prefix many times: the picture is read once, every region and task continues from its cache.
+"""One shared prefix, many questions: the picture is read once, and a tree of questions about each region in one pass.
 
-Legend: Q continuations run together, T tokens so far, S tokens of the segment being read, D width, V vocabulary.
+Legend: Q regions, T tokens of the prefix, S tokens of the tree, N places that are read, D width, V vocabulary.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,53 +16,89 @@ from transformers import DynamicCache
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 
 
-class Continuations:
-    """Q sequences that grow from one shared prefix, segment by segment; their lengths may come to differ.
+@dataclass(frozen=True)
+class Branch:
+    """A piece of text of a tree.
 
-    Shorter segments are padded on the right; padded positions are masked for ever and take no position number, so a
-    sequence's logits do not depend on its neighbours.
+    Attributes:
+        ids: its tokens, at least one.
+        parent: index of the branch that it continues; None continues the prefix itself.
+    """
+
+    ids: tuple[int, ...]
+    parent: int | None = None
+
+
+class QuestionTree:
+    """Texts that begin alike, packed into one sequence: each token sees its own branch, its ancestors and the prefix.
+
+    A branch is read as if it alone followed the prefix, at the positions that it would have there.
+
+    Args:
+        branches: parents before their children.
+
+    Attributes:
+        input_ids: (S,) int64, branch after branch.
+        depth: (S,) int64, tokens between the prefix's end and each token.
+        visible: bool (S, S), whether the row's token sees the column's.
+        ends: per branch, the place of its last token.
+    """
+
+    def __init__(self, branches: Sequence[Branch]) -> None:
+        ids: list[int] = []
+        depth: list[int] = []
+        lineages: list[list[int]] = []
+        self.ends: list[int] = []
+        for branch in branches:
+            before = [] if branch.parent is None else lineages[branch.parent]
+            own = list(range(len(ids), len(ids) + len(branch.ids)))
+            depth += range(len(before), len(before) + len(own))
+            ids += branch.ids
+            lineages.append(before + own)
+            self.ends.append(own[-1])
+        self.input_ids = torch.tensor(ids)
+        self.depth = torch.tensor(depth)
+        self.visible = torch.zeros(len(ids), len(ids), dtype=torch.bool)
+        for lineage in lineages:
+            for place, token in enumerate(lineage):
+                self.visible[token, lineage[: place + 1]] = True
+
+
+class SharedPrefix:
+    """The language model's memory of what all questions begin with.
 
     Args:
         model: the model.
-        prefix: (1, T, D) embeddings of the shared prefix.
+        prefix: (1, T, D) embeddings.
     """
 
     def __init__(self, model: SeagullForConditionalGeneration, prefix: Tensor) -> None:
         self._model = model
         output = model.decoder(inputs_embeds=prefix, use_cache=True, past_key_values=DynamicCache())
         self._cache = output.past_key_values
-        self._mask = torch.ones(1, prefix.shape[1], dtype=torch.long, device=prefix.device)
-        self._length = torch.tensor([prefix.shape[1]], device=prefix.device)
+        self._length = prefix.shape[1]
 
-    def fork(self, count: int) -> Continuations:
-        """``count`` independent copies of a single sequence."""
-        other = copy.copy(self)
-        other._cache = copy.deepcopy(self._cache)
-        other._cache.batch_repeat_interleave(count)
-        other._mask = self._mask.repeat(count, 1)
-        other._length = self._length.repeat(count)
-        return other
-
-    def read(self, segments: Tensor, lengths: Tensor) -> Tensor:
-        """Appends one segment to each sequence.
+    def read(self, tree: QuestionTree, embeddings: Tensor, places: Sequence[int]) -> Tensor:
+        """Continues the prefix with one tree for several regions; the prefix stays as it is.
 
         Args:
-            segments: (Q, S, D) embeddings, padded on the right.
-            lengths: (Q,) int64, valid tokens of each, >= 1.
+            tree: the questions; the same for all regions.
+            embeddings: (Q, S, D) of the tree's tokens, with each region's own tokens in them.
+            places: N tokens of the tree after which to read.
 
         Returns:
-            (Q, V) float32 logits after the last valid token of each.
+            (Q, N, V) float32 logits.
         """
-        _, size, _ = segments.shape
-        steps = torch.arange(size, device=segments.device)
-        valid = (steps[None] < lengths[:, None]).long()  # (Q, S)
-        self._mask = torch.cat([self._mask, valid], dim=1)
-        positions = self._length[:, None] + torch.minimum(steps[None], lengths[:, None] - 1)
+        cache = copy.deepcopy(self._cache)
+        cache.batch_repeat_interleave(len(embeddings))
+        # Added to the attention scores, so that every attention implementation takes it.
+        unseen = torch.zeros(tree.visible.shape, dtype=embeddings.dtype).masked_fill(~tree.visible, float("-inf"))
+        mask = torch.cat([unseen.new_zeros(len(unseen), self._length), unseen], dim=1)
         output = self._model.decoder(
-            inputs_embeds=segments, attention_mask=self._mask, position_ids=positions, past_key_values=self._cache,
-            use_cache=True,
+            inputs_embeds=embeddings,
+            attention_mask=mask.to(embeddings.device).expand(len(embeddings), 1, -1, -1),
+            position_ids=(self._length + tree.depth)[None].to(embeddings.device),
+            past_key_values=cache, use_cache=True,
         )  # fmt: skip
-        self._length = self._length + lengths
-        last = output.last_hidden_state[torch.arange(len(segments), device=segments.device), lengths - 1]
-        logits: Tensor = self._model.get_output_embeddings()(last).float()
-        return logits
+        logits: Tensor = self._model.get_output_embeddings()(output.last_hidden_state[:, list(places)])
+        return logits.float()

@@ -1,83 +1,71 @@
-"""Scores from token probabilities: canonical question, canonical answer, and the model's belief at its value words.
+"""Scores from token probabilities: canonical questions, canonical answers, and the model's belief at their value words.
 
 A score is never parsed from text. Quality and importance are expected levels at the value word of their canonical
-answer. Whether a type is there is read at the first name of the canonical list of types, its name against "none": all
-types from one place. How severe it is, if there, is read along the canonical profile (one word per type, each after the
-words chosen before it).
+answer. Whether a type is there is read at the first name of the canonical list of distortions, its name against "none":
+all types from one place. How severe it is, if there, is read after its name in the same list. All of it is one tree of
+questions, read in one forward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import CheckpointError
-from seagull_tune.infer.prefix import Continuations
+from seagull_tune.infer.prefix import Branch, QuestionTree, SharedPrefix
 from seagull_tune.instructions.chat import EncodedChat
 from seagull_tune.instructions.converse import scoring_conversation
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import DISTORTION_TYPES, level_score
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.model.projector import DirectLogits
-from seagull_tune.records import Message, Part, Scores
+from seagull_tune.records import Scores
 
 LEVEL_TASKS = ("quality", "importance")
-TYPES_TASK = "types"
-PROFILE_TASK = "distortions"
+DISTORTIONS_TASK = "distortions"
 
 
-class CanonicalTask:
-    """The canonical question and answer of one task, as token pieces between value words.
+class ScoringTree:
+    """The canonical questions and answers about one region, up to each value word.
 
     Args:
-        task: name of the prompt file.
         prompts: the texts.
         processor: encodes them.
 
     Attributes:
         prefix: ids up to and including the image tokens; the same for every task.
-        opening: ids from there to the first value word; it holds the region's placeholders.
-        candidates: per value word, first-token ids of its candidates.
-        following: per value word and candidate, the ids of that word and of everything up to the next value word.
+        tree: quality, importance and distortions up to their first value word; then each type's name, up to its
+            severity. The region's placeholders are in it.
+        candidates: per branch of the tree, first-token ids of the words that may follow.
     """
 
-    def __init__(self, task: str, prompts: PromptLibrary, processor: SeagullProcessor) -> None:
-        messages = scoring_conversation(task, prompts)
-        encoded = processor.encode(messages)
-        if encoded.image_position is None or not encoded.slots:
-            raise CheckpointError(f"The canonical answer of the task {task!r} has no value word to read a score from.")
-        cut = encoded.image_position + processor.layout.n_image_tokens
-        self.prefix = tuple(encoded.input_ids[:cut])
-        self.opening = tuple(encoded.input_ids[cut : encoded.slots[0].index])
-        self.candidates = [slot.candidate_ids for slot in encoded.slots]
-        self.keys = [slot.key for slot in encoded.slots]
-        self.following = [
-            [_segment(_with_word(messages, index, word), processor, index) for word in range(len(slot.candidate_ids))]
-            for index, slot in enumerate(encoded.slots[:-1])
-        ]
+    def __init__(self, prompts: PromptLibrary, processor: SeagullProcessor) -> None:
+        branches: list[Branch] = []
+        self.candidates: list[tuple[int, ...]] = []
+        for task in (*LEVEL_TASKS, DISTORTIONS_TASK):
+            chat = _canonical(task, prompts, processor)
+            cut = (chat.image_position or 0) + processor.layout.n_image_tokens
+            self.prefix = tuple(chat.input_ids[:cut])
+            branches.append(Branch(tuple(chat.input_ids[cut : chat.slots[0].index])))
+            self.candidates.append(chat.slots[0].candidate_ids)
+        for name in DISTORTION_TYPES:
+            chat = _canonical(DISTORTIONS_TASK, prompts, processor, name)
+            first, second = chat.slots
+            branches.append(Branch(tuple(chat.input_ids[first.index : second.index]), parent=len(LEVEL_TASKS)))
+            self.candidates.append(second.candidate_ids)
+        self.tree = QuestionTree(branches)
 
 
-def _with_word(messages: Sequence[Message], slot_index: int, word: int) -> list[Message]:
-    """The conversation with another candidate word at one of the answer's slots."""
-    answer = messages[-1]
-    parts: list[Part] = []
-    seen = 0
-    for part in answer.parts:
-        if part.slot is not None:
-            part = replace(part, text=part.slot.words[word]) if seen == slot_index else part
-            seen += 1
-        parts.append(part)
-    return [*messages[:-1], Message(answer.role, tuple(parts))]
-
-
-def _segment(messages: Sequence[Message], processor: SeagullProcessor, slot_index: int) -> tuple[int, ...]:
-    encoded: EncodedChat = processor.encode(messages)
-    start, end = encoded.slots[slot_index].index, encoded.slots[slot_index + 1].index
-    return tuple(encoded.input_ids[start:end])
+def _canonical(
+    task: str, prompts: PromptLibrary, processor: SeagullProcessor, type_name: str | None = None
+) -> EncodedChat:
+    chat: EncodedChat = processor.encode(scoring_conversation(task, prompts, type_name))
+    if chat.image_position is None or not chat.slots:
+        raise CheckpointError(f"The canonical answer of the task {task!r} has no value word to read a score from.")
+    return chat
 
 
 class ScoreReader:
@@ -91,87 +79,48 @@ class ScoreReader:
     def __init__(
         self, model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: PromptLibrary
     ) -> None:
-        self._model, self._processor = model, processor
-        self._tasks = {
-            task: CanonicalTask(task, prompts, processor) for task in (*LEVEL_TASKS, TYPES_TASK, PROFILE_TASK)
-        }
+        self._model = model
+        self._questions = ScoringTree(prompts, processor)
 
-    def open(self, image_tokens: Tensor) -> Continuations:
+    def open(self, image_tokens: Tensor) -> SharedPrefix:
         """Reads the shared prefix of one picture.
 
         Args:
             image_tokens: (1, N, D), at the language model's scale.
         """
-        ids = torch.tensor([self._tasks[PROFILE_TASK].prefix], device=image_tokens.device)
+        ids = torch.tensor([self._questions.prefix], device=image_tokens.device)
         none = image_tokens.new_zeros((0, self._model.config.n_region_tokens, image_tokens.shape[-1]))
         counts = torch.zeros(1, dtype=torch.long, device=ids.device)
-        return Continuations(self._model, self._model.embed(ids, image_tokens, none, counts))
+        return SharedPrefix(self._model, self._model.embed(ids, image_tokens, none, counts))
 
-    def read(self, prefix: Continuations, region_tokens: Tensor) -> list[Scores]:
+    def read(self, prefix: SharedPrefix, region_tokens: Tensor) -> list[Scores]:
         """Scores of regions of the picture behind ``prefix``.
 
         Args:
             prefix: from :meth:`open`.
             region_tokens: (R, T, D), at the language model's scale.
         """
-        quality, importance = (self._levels(prefix, region_tokens, task) for task in LEVEL_TASKS)
-        profile = self._profile(prefix, region_tokens, self._types(prefix, region_tokens))
+        tree = self._questions.tree
+        logits = prefix.read(tree, self._embed(tree.input_ids, region_tokens), tree.ends)  # (R, branches, V)
+        words = [logits[:, place, list(ids)] for place, ids in enumerate(self._questions.candidates)]
+        quality, importance = words[0].softmax(dim=1), words[1].softmax(dim=1)
+        types = (words[2][:, :-1] - words[2][:, -1:]).sigmoid()[:, :, None]  # (R, 8, 1)
+        severities = torch.stack(words[3:], dim=1).softmax(dim=2)  # (R, 8, 5), if there
+        rows = torch.cat([1.0 - types, types * severities], dim=2)
         return [
-            make_scores(q, i, p)
-            for q, i, p in zip(quality.tolist(), importance.tolist(), profile.tolist(), strict=True)
+            make_scores(q, i, s) for q, i, s in zip(quality.tolist(), importance.tolist(), rows.tolist(), strict=True)
         ]
 
-    def _start(self, prefix: Continuations, region_tokens: Tensor, task: CanonicalTask) -> tuple[Continuations, Tensor]:
-        count = len(region_tokens)
-        branch = prefix.fork(count)
-        ids = torch.tensor([task.opening], device=region_tokens.device)
-        words = self._embed_words(ids).repeat(count, 1, 1)
-        for slot, token in enumerate(self._model.config.region_token_ids):
-            words[:, ids[0] == token] = region_tokens[:, slot : slot + 1].to(words.dtype)
-        lengths = torch.full((count,), ids.shape[1], device=ids.device)
-        return branch, branch.read(words, lengths)
-
-    def _embed_words(self, ids: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, region_tokens: Tensor) -> Tensor:
+        """The tree's words (S,) with each region's tokens in their places, (R, S, D)."""
         config = self._model.config
+        ids = ids.to(region_tokens.device)
         placeholders = torch.tensor([config.image_token_id, *config.region_token_ids], device=ids.device)
-        embedded: Tensor = self._model.get_input_embeddings()(ids.masked_fill(torch.isin(ids, placeholders), 0))
-        return embedded
-
-    def _levels(self, prefix: Continuations, region_tokens: Tensor, name: str) -> Tensor:
-        """Probabilities of the level words, (R, 5)."""
-        task = self._tasks[name]
-        _, logits = self._start(prefix, region_tokens, task)
-        return logits[:, list(task.candidates[0])].softmax(dim=1)
-
-    def _types(self, prefix: Continuations, region_tokens: Tensor) -> Tensor:
-        """Probability that each type is there, (R, 8): its name against the word for none of them."""
-        task = self._tasks[TYPES_TASK]
-        _, logits = self._start(prefix, region_tokens, task)
-        words = logits[:, list(task.candidates[0])]  # (R, 9)
-        return (words[:, :-1] - words[:, -1:]).sigmoid()
-
-    def _profile(self, prefix: Continuations, region_tokens: Tensor, there: Tensor) -> Tensor:
-        """Probabilities of the severities of every type, (R, 8, 6), in the order of ``levels.DISTORTION_TYPES``.
-
-        Args:
-            prefix, region_tokens: as in :meth:`read`.
-            there: (R, 8) from :meth:`_types`; it decides about "none", the profile about the severities from slight on.
-        """
-        task = self._tasks[PROFILE_TASK]
-        branch, logits = self._start(prefix, region_tokens, task)
-        found: dict[str, Tensor] = {}
-        for slot, candidates in enumerate(task.candidates):
-            present = there[:, DISTORTION_TYPES.index(task.keys[slot]), None]  # (R, 1)
-            severities = logits[:, list(candidates)[1:]].softmax(dim=1) * present
-            found[task.keys[slot]] = torch.cat([1.0 - present, severities], dim=1)
-            if slot == len(task.candidates) - 1:
-                break
-            chosen = torch.where(present[:, 0] >= 0.5, severities.argmax(dim=1) + 1, 0).tolist()
-            segments = [torch.tensor(task.following[slot][word]) for word in chosen]
-            ids = torch.nn.utils.rnn.pad_sequence(segments, batch_first=True).to(logits.device)
-            lengths = torch.tensor([len(segment) for segment in segments], device=logits.device)
-            logits = branch.read(self._embed_words(ids), lengths)
-        return torch.stack([found[name] for name in DISTORTION_TYPES], dim=1)
+        words = self._model.get_input_embeddings()(ids.masked_fill(torch.isin(ids, placeholders), 0))
+        words = words.repeat(len(region_tokens), 1, 1)
+        for slot, token in enumerate(config.region_token_ids):
+            words[:, ids == token] = region_tokens[:, slot : slot + 1].to(words.dtype)
+        return words  # type: ignore[no-any-return]
 
 
 def make_scores(quality: Sequence[float], importance: Sequence[float], severities: Sequence[Sequence[float]]) -> Scores:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level
+from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level, said_severity
 from seagull_tune.records import Region, RegionAssessment, Scores
-
-PRESENT = 0.5
-"""Probability from which a distortion counts as there; F1 uses the same threshold."""
 
 _DIGITS = 6  # scores of one region read alone or in a batch agree to four
 
@@ -29,8 +26,9 @@ def scores_to_dict(scores: Scores) -> dict[str, Any]:
 
     Returns:
         ``quality`` and ``importance`` in [0, 1]; ``quality_levels`` and ``importance_levels`` with the probability of
-        every level word; ``types`` with the probability of every distortion; ``severities`` with, per distortion, the
-        most probable severity (``severity`` 0..5 and its ``name``) and the six ``probabilities``.
+        every level word; ``types`` with the probability of every distortion; ``severities`` with, per distortion, what
+        :func:`~seagull_tune.levels.said_severity` makes of it (``severity`` 0..5 and its ``name``) and the six
+        ``probabilities``.
     """
     return {
         "quality": _rounded(scores.quality),
@@ -73,17 +71,13 @@ def to_json_line(assessment: RegionAssessment, image: str) -> str:
 def scores_in_words(scores: Scores) -> str:
     """Scores as one line for a person: ``quality 0.43 (fair), importance 0.12 (low), blur moderate (0.83)``."""
     present = [
-        f"{name} {SEVERITY_NAMES[1 + _best(values[1:])]} ({scores.types[name]:.2f})"
+        f"{name} {SEVERITY_NAMES[said_severity(values)]} ({scores.types[name]:.2f})"
         for name, values in scores.severities.items()
-        if scores.types[name] >= PRESENT
+        if said_severity(values)
     ]
     quality = f"quality {scores.quality:.2f} ({nearest_level(scores.quality)})"
     importance = f"importance {scores.importance:.2f} ({nearest_level(scores.importance, IMPORTANCE_LEVELS)})"
     return ", ".join([quality, importance, *(present or ["no distortion"])])
-
-
-def _best(probabilities: tuple[float, ...]) -> int:
-    return max(range(len(probabilities)), key=probabilities.__getitem__)
 
 
 def _by_name(names: tuple[str, ...], values: tuple[float, ...]) -> dict[str, float]:
@@ -91,10 +85,10 @@ def _by_name(names: tuple[str, ...], values: tuple[float, ...]) -> dict[str, flo
 
 
 def _severity_to_dict(probabilities: tuple[float, ...]) -> dict[str, Any]:
-    best = _best(probabilities)
+    severity = said_severity(probabilities)
     return {
-        "severity": best,
-        "name": SEVERITY_NAMES[best],
+        "severity": severity,
+        "name": SEVERITY_NAMES[severity],
         "probabilities": [_rounded(value) for value in probabilities],
     }
 

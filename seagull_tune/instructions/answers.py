@@ -1,16 +1,15 @@
 """Label -> answer and answer -> label, one round trip per task.
 
-An answer is made from a form of ``prompts/*.yaml``. Quality, importance, judgement, the first name of the types and
-the severities of the profile are slots with soft targets: there the language model is trained and read. The short list
-of distortions and its severities in descriptions are plain words (their place depends on the label, so no number can be
-read there).
+An answer is made from a form of ``prompts/*.yaml``. Quality, importance, judgement, and in the graded list of
+distortions the first name and every severity are slots with soft targets: there the language model is trained and read.
+The short list of distortions is plain words.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.instructions.templates import SLOT_PATTERN, TASK_RULES, ListForm, PromptLibrary, slots_of
@@ -28,14 +27,14 @@ from seagull_tune.records import Part, RegionLabel, Slot
 JUDGEMENT_WORDS: tuple[str, ...] = ("no", "yes")
 """Words of a judgement; the index is the truth value."""
 
-NO_TYPE = "none"
-"""Said in place of the names where there is no distortion."""
+NO_TYPE = SEVERITY_NAMES[0]
+"""Said by a graded list in place of the names where there is no distortion."""
 
 SLOT_WORDS: dict[str, tuple[str, ...]] = {
     "quality": QUALITY_LEVELS,
     "importance": IMPORTANCE_LEVELS,
     "types": (*DISTORTION_TYPES, NO_TYPE),
-    "severity": SEVERITY_NAMES,
+    "severity": SEVERITY_NAMES[1:],
     "judgement": JUDGEMENT_WORDS,
 }
 """The vocabulary of every slot kind, worst or least first."""
@@ -47,14 +46,12 @@ class ParsedAnswer:
 
     Attributes:
         quality, importance: [0, 1], the centre of the level word.
-        types: whether each type is there, in the order of ``levels.DISTORTION_TYPES``.
-        severities: 0..5 per type, in the same order.
+        severities: 0..5 per type, in the order of ``levels.DISTORTION_TYPES``.
         judgement: True for yes.
     """
 
     quality: float | None = None
     importance: float | None = None
-    types: tuple[bool, ...] | None = None
     severities: tuple[int, ...] | None = None
     judgement: bool | None = None
 
@@ -85,7 +82,7 @@ def answer_parts(
         label: what is true of the region.
         form: an answer form of the task; None is the canonical one for this label.
         type_name: the distortion type that a judgement is about (needed there, unused elsewhere).
-        severity_smoothing: [0, 1): probability moved from the true severity of a profile to its neighbours.
+        severity_smoothing: [0, 1): probability moved from the true severity of a graded list to its neighbours.
 
     Raises:
         DataError: importance is asked of a label that has none, or a judgement names no known type.
@@ -104,40 +101,38 @@ def answer_parts(
         if slot == "judgement":
             there = int(label.severities[_type_index(type_name)] > 0)
             return [_slot_part("judgement", JUDGEMENT_WORDS[there], _one_hot(there, 2), type_name or "")]
-        if slot == "types":
-            return _types_parts(prompts.lists["present"], label.severities)
-        if slot == "profile":
-            targets = [_severity_target(severity, severity_smoothing) for severity in label.severities]
-            words = [SEVERITY_NAMES[severity] for severity in label.severities]
-            return _profile_parts(prompts.lists["profile"], words, targets)
+        if slot == "graded":
+            return _graded_parts(prompts.lists["graded"], label.severities, severity_smoothing)
         return [Part(text=_present_text(prompts.lists["present"], label.severities))]
 
     return _render(form, fill)
 
 
 def placeholder_parts(task: str, prompts: PromptLibrary, type_name: str | None = None) -> tuple[Part, ...]:
-    """The canonical answer of a readable task, with uniform targets and the first word of each slot.
+    """The canonical answer of a readable task, with uniform targets and some word at each slot.
 
     It shows the literal pieces between the slots to a reader of scores, who does not know the label.
 
+    Args:
+        task: a task whose canonical answer has slots.
+        type_name: the distortion type of a judgement, or the one that a graded list names (None: the first).
+
     Raises:
-        DataError: the task has no slots to read at places that are known beforehand.
+        DataError: the task has no slots to read at places that are known beforehand, or no known type is named.
     """
     form = prompts.task(task).answers[0]
     if "present" in slots_of(form):
         readable = [name for name, texts in prompts.tasks.items() if "present" not in slots_of(texts.answers[0])]
         raise DataError(f"Answers of {task!r} have no fixed places to read; allowed: {', '.join(readable)}.")
-    if task == "judgement":
-        _type_index(type_name)
+    index = 0 if type_name is None and task != "judgement" else _type_index(type_name)
 
     def fill(slot: str) -> list[Part]:
-        if slot == "profile":
-            n_types, n_words = len(DISTORTION_TYPES), len(SEVERITY_NAMES)
-            uniform = [(1.0 / n_words,) * n_words] * n_types
-            return _profile_parts(prompts.lists["profile"], [SEVERITY_NAMES[0]] * n_types, uniform)
+        if slot == "graded":
+            severities = [int(i == index) for i in range(len(DISTORTION_TYPES))]
+            return [_uniform(part) for part in _graded_parts(prompts.lists["graded"], severities, 0.0)]
         words = SLOT_WORDS[slot]
-        key = type_name or "" if slot == "judgement" else ""
-        return [_slot_part(slot, words[0], (1.0 / len(words),) * len(words), key)]
+        key = DISTORTION_TYPES[index] if slot == "judgement" else ""
+        return [_uniform(_slot_part(slot, words[0], _one_hot(0, len(words)), key))]
 
     return _render(form, fill)
 
@@ -167,30 +162,26 @@ def parse_answer(task: str, text: str, prompts: PromptLibrary) -> ParsedAnswer |
 
 def _parsed(found: dict[str, str], prompts: PromptLibrary) -> ParsedAnswer | None:
     severities: tuple[int, ...] | None = None
-    for name in ("profile", "present"):
+    for name in ("graded", "present"):
         if name in found:
-            severities = _parse_list(found[name], prompts.lists[name], complete=name == "profile")
+            severities = _parse_list(found[name], prompts.lists[name])
             if severities is None:
                 return None
-    types = _parse_types(found["types"], prompts.lists["present"]) if "types" in found else None
-    if "types" in found and types is None:
-        return None
     judgement = found.get("judgement")
     return ParsedAnswer(
         quality=_centre(found.get("quality"), QUALITY_LEVELS),
         importance=_centre(found.get("importance"), IMPORTANCE_LEVELS),
-        types=types,
         severities=severities,
         judgement=None if judgement is None else bool(JUDGEMENT_WORDS.index(judgement)),
     )
 
 
-def _parse_list(text: str, form: ListForm, complete: bool) -> tuple[int, ...] | None:
-    """Severities told by a list; None if an item is unreadable, told twice, or (``complete``) not told at all."""
-    if form.empty and text == _normalised(form.empty):
+def _parse_list(text: str, form: ListForm) -> tuple[int, ...] | None:
+    """Severities told by a list; None if an item is unreadable, or a type told twice."""
+    if text == _normalised(form.empty or NO_TYPE):
         return (0,) * len(DISTORTION_TYPES)
     pieces = SLOT_PATTERN.split(_folded(form.item))
-    words = {"type": DISTORTION_TYPES, "severity": SEVERITY_NAMES if complete else SEVERITY_NAMES[1:]}
+    words = {"type": DISTORTION_TYPES, "severity": SEVERITY_NAMES[1:]}
     item = re.compile("".join(_choice(p, words[p]) if i % 2 else re.escape(p) for i, p in enumerate(pieces)))
     told: dict[str, int] = {}
     for entry in _items(text, form):
@@ -198,24 +189,12 @@ def _parse_list(text: str, form: ListForm, complete: bool) -> tuple[int, ...] | 
         if match is None or match["type"] in told:
             return None
         told[match["type"]] = SEVERITY_NAMES.index(match["severity"])
-    if complete and len(told) < len(DISTORTION_TYPES):
-        return None
     return tuple(told.get(name, 0) for name in DISTORTION_TYPES)
 
 
 def _items(text: str, form: ListForm) -> list[str]:
     """The entries of a list; the other direction of :func:`_joined`."""
     return re.split("|".join(re.escape(_folded(s)) for s in (form.last_separator, form.separator)), text)
-
-
-def _parse_types(text: str, form: ListForm) -> tuple[bool, ...] | None:
-    """Which types a list names; None if it names something else, or one twice."""
-    if text == NO_TYPE:
-        return (False,) * len(DISTORTION_TYPES)
-    named = _items(text, form)
-    if len(set(named)) < len(named) or any(name not in DISTORTION_TYPES for name in named):
-        return None
-    return tuple(name in named for name in DISTORTION_TYPES)
 
 
 def _render(form: str, fill: Callable[[str], Sequence[Part]]) -> tuple[Part, ...]:
@@ -230,17 +209,25 @@ def _render(form: str, fill: Callable[[str], Sequence[Part]]) -> tuple[Part, ...
     return tuple(part for part in parts if part.text)
 
 
-def _profile_parts(form: ListForm, words: Sequence[str], targets: Sequence[tuple[float, ...]]) -> list[Part]:
-    """All types in order, each with a severity slot whose key is the type."""
-    parts: list[Part] = []
-    for i, (name, word, target) in enumerate(zip(DISTORTION_TYPES, words, targets, strict=True)):
-        if i:
-            parts.append(Part(text=form.last_separator if i == len(words) - 1 else form.separator))
-        for k, piece in enumerate(SLOT_PATTERN.split(form.item)):
-            if k % 2 and piece == "severity":
-                parts.append(_slot_part("severity", word, target, name))
-            else:
-                parts.append(Part(text=name if k % 2 else piece))
+def _graded_parts(form: ListForm, severities: Sequence[int], smoothing: float) -> list[Part]:
+    """The types that are there, in their order, each with a severity slot whose key is the type.
+
+    The first name is a slot too: its target is shared by all the names that could stand there, or is "none".
+    """
+    there = [i for i, severity in enumerate(severities) if severity > 0]
+    words = SLOT_WORDS["types"]
+    named = there or [words.index(NO_TYPE)]
+    parts = [_slot_part("types", words[named[0]], [float(i in named) / len(named) for i in range(len(words))])]
+    for place, i in enumerate(there):
+        if place:
+            parts.append(Part(text=_separator(form, place, len(there)) + DISTORTION_TYPES[i]))
+        target = _severity_target(severities[i], smoothing)
+        _, _, between, _, after = SLOT_PATTERN.split(form.item)  # the item begins with its type
+        parts += [
+            Part(text=between),
+            _slot_part("severity", SEVERITY_NAMES[severities[i]], target, DISTORTION_TYPES[i]),
+            Part(text=after),
+        ]
     return parts
 
 
@@ -253,25 +240,30 @@ def _present_text(form: ListForm, severities: Sequence[int]) -> str:
     return _joined(form, items) if items else form.empty
 
 
-def _types_parts(form: ListForm, severities: Sequence[int]) -> list[Part]:
-    """The names of the types that are there, the most severe first; the first name is a slot for all of them."""
-    words = SLOT_WORDS["types"]
-    names = [DISTORTION_TYPES[i] for i in _most_severe_first(severities)] or [NO_TYPE]
-    target = [float(word in names) / len(names) for word in words]
-    rest = _joined(form, names)[len(names[0]) :]
-    return [_slot_part("types", names[0], target), *([Part(text=rest)] if rest else [])]
-
-
 def _most_severe_first(severities: Sequence[int]) -> list[int]:
     return sorted((i for i, severity in enumerate(severities) if severity > 0), key=lambda i: (-severities[i], i))
 
 
 def _joined(form: ListForm, items: Sequence[str]) -> str:
-    return form.last_separator.join([form.separator.join(items[:-1]), items[-1]] if len(items) > 1 else items)
+    separators = ["", *(_separator(form, place, len(items)) for place in range(1, len(items)))]
+    return "".join(separator + item for separator, item in zip(separators, items, strict=True))
+
+
+def _separator(form: ListForm, place: int, count: int) -> str:
+    """What stands before item ``place`` (from 1) of ``count``."""
+    return form.last_separator if place == count - 1 else form.separator
 
 
 def _slot_part(kind: str, word: str, target: Sequence[float], key: str = "") -> Part:
     return Part(text=word, slot=Slot(kind=kind, words=SLOT_WORDS[kind], target=tuple(target), key=key))
+
+
+def _uniform(part: Part) -> Part:
+    """The part with a target that favours no word of its slot."""
+    if part.slot is None:
+        return part
+    count = len(part.slot.words)
+    return replace(part, slot=replace(part.slot, target=(1.0 / count,) * count))
 
 
 def _one_hot(index: int, length: int) -> tuple[float, ...]:
@@ -279,10 +271,11 @@ def _one_hot(index: int, length: int) -> tuple[float, ...]:
 
 
 def _severity_target(severity: int, smoothing: float) -> tuple[float, ...]:
-    """One-hot, or with ``smoothing`` shared evenly by the neighbouring severities."""
-    target = list(_one_hot(severity, len(SEVERITY_NAMES)))
-    neighbours = [i for i in (severity - 1, severity + 1) if 0 <= i < len(SEVERITY_NAMES)]
-    target[severity] = 1.0 - smoothing
+    """Over the severities from 1: one-hot, or with ``smoothing`` shared evenly by the neighbours."""
+    words = SLOT_WORDS["severity"]
+    target = list(_one_hot(severity - 1, len(words)))
+    neighbours = [i for i in (severity - 2, severity) if 0 <= i < len(words)]
+    target[severity - 1] = 1.0 - smoothing
     for i in neighbours:
         target[i] = smoothing / len(neighbours)
     return tuple(target)
@@ -291,7 +284,7 @@ def _severity_target(severity: int, smoothing: float) -> tuple[float, ...]:
 def _type_index(name: str | None) -> int:
     if name not in DISTORTION_TYPES:
         raise DataError(
-            f"A judgement is about one distortion type, got {name!r}.{did_you_mean(str(name), DISTORTION_TYPES)}"
+            f"The question is about one distortion type, got {name!r}.{did_you_mean(str(name), DISTORTION_TYPES)}"
         )
     return DISTORTION_TYPES.index(name)
 
@@ -309,7 +302,7 @@ def _choice(name: str, words: Sequence[str]) -> str:
 
 
 def _slot_regex(name: str) -> str:
-    return f"(?P<{name}>.+)" if name in ("profile", "present", "types") else _choice(name, SLOT_WORDS[name])
+    return f"(?P<{name}>.+)" if name in ("graded", "present") else _choice(name, SLOT_WORDS[name])
 
 
 def _centre(word: str | None, words: Sequence[str]) -> float | None:

@@ -98,7 +98,7 @@ def scoring_conversation(
 
     Args:
         task: ``quality``, ``importance``, ``distortions`` or ``judgement``.
-        type_name: the distortion type of a judgement.
+        type_name: the distortion type of a judgement, or the one that the answer about distortions names.
         region: index for ``Part.region``.
 
     Returns:

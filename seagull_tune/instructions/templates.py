@@ -2,7 +2,7 @@
 
 One file per task holds paraphrases of its question and forms of its answer; the first of each is canonical. Texts hold
 slots in braces: ``{region}`` and ``{type}`` in questions; ``{quality}``, ``{importance}``, ``{judgement}`` and the
-lists ``{types}``, ``{profile}`` and ``{present}`` in answers. Further files hold how lists are written (``lists``), the
+lists ``{graded}`` and ``{present}`` in answers. Further files hold how lists are written (``lists``), the
 system sentence and free questions (``system``), and a chat template for tokenizers that have none (``chat_template``).
 """
 
@@ -39,15 +39,14 @@ class TaskRule:
 TASK_RULES: Mapping[str, TaskRule] = {
     "quality": TaskRule(("region",), ("quality",)),
     "importance": TaskRule(("region",), ("importance",)),
-    "types": TaskRule(("region",), ("types",)),
-    "distortions": TaskRule(("region",), ("profile",)),
+    "distortions": TaskRule(("region",), ("graded",)),
     "distortions_short": TaskRule(("region",), ("present",)),
     "judgement": TaskRule(("region", "type"), ("judgement",)),
-    "description": TaskRule(("region",), ("quality", "present"), ("importance",)),
+    "description": TaskRule(("region",), ("quality", "graded"), ("importance",)),
 }
 """The tasks, by the id of their prompt file, and their slots."""
 
-_LISTS: Mapping[str, bool] = {"profile": False, "present": True}  # name -> whether the list can be empty
+_LISTS: Mapping[str, bool] = {"graded": False, "present": True}  # name -> whether the list can be empty
 _OTHER_IDS = ("lists", "system", "chat_template")
 _COMMON_KEYS = ("id", "version", "language")
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -84,7 +83,7 @@ class PromptLibrary:
     Attributes:
         language: language code of all files, for example ``en``.
         tasks: per task of :data:`TASK_RULES`, its texts.
-        lists: ``profile`` (every type, in order) and ``present`` (those that are there).
+        lists: ``graded`` (the value words of the types that are there) and ``present`` (the same in plain words).
         system: the first sentence of a conversation.
         region_phrases: phrases of a free question that stand for its region.
         free_question: text with ``{region}`` and ``{question}`` for free questions without such a phrase.
@@ -255,6 +254,8 @@ def _check_lists(lists: Mapping[str, Any]) -> list[str]:
             problems += [f"{name}: {key!r} is {form.get(key)!r}; allowed: a text" for key in missing]
             if "item" not in missing:
                 problems += _check_slots(f"{name}.item", form["item"], ("type", "severity"))
+            if name == "graded" and "item" not in missing and not form["item"].startswith("{type}"):
+                problems.append(f"{name}.item: {form['item']!r} must begin with {{type}}: the types are read there")
     return problems
 
 
@@ -274,7 +275,7 @@ def _check_slots(where: str, text: str, needed: Sequence[str], optional: Sequenc
         before, after = text[: match.start()][-1:], text[match.end() :][:1]
         if before.isalnum() or after.isalnum():
             problems.append(f"{here}: the slot {match.group()} touches a letter or a digit")
-        elif match[1] in ("quality", "importance", "types") and before != " ":
+        elif match[1] in ("quality", "importance", "graded") and before != " ":
             problems.append(f"{here}: the slot {match.group()} needs a blank before it (its word is then one token)")
     return problems
 

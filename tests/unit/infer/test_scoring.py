@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import itertools
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,13 +12,12 @@ import skimage.data
 import torch
 
 from seagull_tune.data.processor import SeagullProcessor, visual_tensors
-from seagull_tune.infer.prefix import Continuations
+from seagull_tune.infer.prefix import Branch, QuestionTree, SharedPrefix
 from seagull_tune.infer.scoring import (
+    DISTORTIONS_TASK,
     LEVEL_TASKS,
-    PROFILE_TASK,
-    TYPES_TASK,
-    CanonicalTask,
     ScoreReader,
+    ScoringTree,
     direct_scores,
     make_scores,
 )
@@ -76,17 +76,6 @@ def _brute_force(case: Case, messages: list[Message], slot: int, region: int) ->
     return logits[list(encoded.slots[slot].candidate_ids)].softmax(dim=0)
 
 
-def _say(messages: list[Message], slot: int, word: int) -> list[Message]:
-    """The conversation with a candidate word written at one slot of the answer."""
-    parts, seen = [], 0
-    for part in messages[-1].parts:
-        if part.slot is not None:
-            part = replace(part, text=part.slot.words[word]) if seen == slot else part
-            seen += 1
-        parts.append(part)
-    return [*messages[:-1], replace(messages[-1], parts=tuple(parts))]
-
-
 @pytest.mark.parametrize("task", LEVEL_TASKS)
 def test_levels_equal_a_whole_forward_pass(case: Case, task: str) -> None:
     messages = list(scoring_conversation(task, load_prompts()))
@@ -100,31 +89,27 @@ def test_levels_equal_a_whole_forward_pass(case: Case, task: str) -> None:
     assert spread > 0.1, "the model is too flat for the test to say anything"
 
 
-def test_the_profile_equals_a_chain_of_whole_forward_passes(case: Case) -> None:
-    types = list(scoring_conversation(TYPES_TASK, load_prompts()))
-    chosen: list[tuple[int, ...]] = []
+def test_types_and_severities_equal_whole_forward_passes(case: Case) -> None:
+    types = list(scoring_conversation(DISTORTIONS_TASK, load_prompts()))
+    spread = 0.0
     for region, scores in enumerate(case.read(0, 1, 2, 3)):
-        messages = list(scoring_conversation(PROFILE_TASK, load_prompts()))
         named = _brute_force(case, types, 0, region)
-        words = []
-        for slot, name in enumerate(DISTORTION_TYPES):
-            # Whether it is there: its name against "none"; how severe, if there: the profile.
-            there = named[slot] / (named[slot] + named[-1])
-            severities = _brute_force(case, messages, slot, region)[1:]
-            expected = torch.cat([(1 - there)[None], there * severities / severities.sum()])
+        for index, name in enumerate(DISTORTION_TYPES):
+            # Whether it is there: its name against "none"; how severe, if there: the word after its name.
+            there = named[index] / (named[index] + named[-1])
+            messages = list(scoring_conversation(DISTORTIONS_TASK, load_prompts(), name))
+            severities = _brute_force(case, messages, 1, region)
+            expected = torch.cat([(1 - there)[None], there * severities])
             torch.testing.assert_close(torch.tensor(scores.severities[name]), expected, rtol=0, atol=1e-4)
             assert abs(scores.types[name] - float(1 - expected[0])) < 1e-4
-            words.append(int(severities.argmax()) + 1 if there >= 0.5 else 0)
-            messages = _say(messages, slot, words[-1])
-        chosen.append(tuple(words))
-    ragged = [len({words[slot] for words in chosen}) > 1 for slot in range(len(DISTORTION_TYPES) - 1)]
-    assert sum(ragged) >= 3, f"regions chose the same words nearly everywhere: {chosen}"
+            spread = max(spread, float(severities.max() - severities.min()))
+    assert spread > 0.1, "the model is too flat for the test to say anything"
 
 
-def test_continuations_are_ragged_where_words_are_spelt() -> None:
+def test_names_of_several_tokens_are_read_to_their_end() -> None:
     processor = SeagullProcessor(make_spelling_tokenizer(), image_grid=2)
-    task = CanonicalTask(PROFILE_TASK, load_prompts(), processor)
-    lengths = {len(ids) for ids in task.following[0]}
+    tree = ScoringTree(load_prompts(), processor).tree
+    lengths = {end - start for start, end in itertools.pairwise(tree.ends[2:])}
     assert len(lengths) >= 4
 
 
@@ -164,22 +149,23 @@ def test_scores_are_probabilities(case: Case) -> None:
         assert 0 <= scores.quality <= 1 and 0 <= scores.importance <= 1
 
 
-def test_ragged_segments_equal_unpadded_ones(case: Case) -> None:
-    """Two rounds of continuations of different lengths, against each sequence read alone."""
-    model = case.model
+def test_a_tree_equals_its_branches_read_alone(case: Case) -> None:
+    """A branch with two children and a cousin, three regions, against each text read whole."""
+    model, width = case.model, case.model.config.text_width
     generator = torch.Generator().manual_seed(0)
-    width = model.config.text_width
     prefix = torch.randn(1, 7, width, generator=generator)
-    rounds = [[torch.randn(n, width, generator=generator) for n in lengths] for lengths in ((3, 1, 5), (2, 4, 1))]
+    branches = [Branch((1, 2, 3)), Branch((4, 5), parent=0), Branch((6,)), Branch((7, 8, 9), parent=0)]
+    tree = QuestionTree(branches)
+    assert tree.ends == [2, 4, 5, 8] and tree.depth.tolist() == [0, 1, 2, 3, 4, 0, 3, 4, 5]
+    embeddings = torch.randn(3, len(tree.input_ids), width, generator=generator)
+    lineages = [[0, 1, 2], [0, 1, 2, 3, 4], [5], [0, 1, 2, 6, 7, 8]]
     with torch.no_grad():
-        branch = Continuations(model, prefix).fork(3)
-        for number, segments in enumerate(rounds):
-            padded = torch.nn.utils.rnn.pad_sequence(segments, batch_first=True)
-            logits = branch.read(padded, torch.tensor([len(segment) for segment in segments]))
-            for row in range(3):
-                whole = torch.cat([prefix[0], *(rounds[k][row] for k in range(number + 1))])
+        logits = SharedPrefix(model, prefix).read(tree, embeddings, tree.ends)
+        for row in range(3):
+            for branch, lineage in enumerate(lineages):
+                whole = torch.cat([prefix[0], embeddings[row, lineage]])
                 alone = model(inputs_embeds=whole[None]).logits[0, -1]
-                torch.testing.assert_close(logits[row], alone, rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(logits[row, branch], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_make_scores_by_hand() -> None:

@@ -42,7 +42,6 @@ def test_every_form_is_a_round_trip(task: str, prompts: PromptLibrary) -> None:
             told = {
                 "quality": rounded(label.quality),
                 "importance": None if importance is None else rounded(importance),
-                "types": tuple(severity > 0 for severity in severities),
                 "severities": severities,
                 "judgement": severities[2] > 0,
             }
@@ -56,19 +55,22 @@ def test_canonical_answers_read_as_expected(prompts: PromptLibrary) -> None:
     assert text_of(answer_parts("quality", label, prompts)) == "The quality of this region is poor."
     assert text_of(answer_parts("importance", label, prompts)) == "The importance of this region is critical."
     assert text_of(answer_parts("distortions", label, prompts)) == (
-        "blur: slight, sharpness: none, noise: serious, compression: none, exposure: none, contrast: none, "
-        "colorfulness: none, resolution: moderate"
+        "The distortion is blur: slight, noise: serious, resolution: moderate."
     )
     short = text_of(answer_parts("distortions_short", label, prompts))
     assert short == "It has serious noise, moderate resolution and slight blur."
     assert text_of(answer_parts("judgement", label, prompts, type_name="noise")) == "yes"
     assert text_of(answer_parts("judgement", label, prompts, type_name="contrast")) == "no"
     assert text_of(answer_parts("description", label, prompts)) == (
-        "The quality is poor, with serious noise, moderate resolution and slight blur; "
-        "the importance for the picture is critical."
+        "In short, the quality of this region is poor, the importance of this region is critical, "
+        "and the distortion is blur: slight, noise: serious, resolution: moderate."
     )
     clean = RegionLabel(1.0, None, (0,) * 8)
-    assert text_of(answer_parts("description", clean, prompts)) == "The quality is excellent, with no distortion."
+    described = text_of(answer_parts("description", clean, prompts))
+    assert described == (
+        "In short, the quality of this region is excellent, and the distortion is none."
+    )
+    assert text_of(answer_parts("distortions", clean, prompts)) == "The distortion is none."
     assert parse_answer("distortions_short", "it has  NO distortion", prompts) == ParsedAnswer(severities=(0,) * 8)
 
 
@@ -88,15 +90,23 @@ def test_the_word_is_the_most_probable_one(score: float, prompts: PromptLibrary)
     assert part.slot.target[part.slot.words.index(part.text)] == max(part.slot.target)
 
 
-def test_profile_slots_are_keyed_by_type_and_may_be_smoothed(prompts: PromptLibrary) -> None:
-    label = RegionLabel(0.5, 0.5, (0, 5, 3, 0, 0, 0, 0, 0))
-    slots = [p.slot for p in answer_parts("distortions", label, prompts, severity_smoothing=0.2) if p.slot]
-    assert [slot.key for slot in slots] == list(DISTORTION_TYPES)
-    assert slots[0].target == pytest.approx((0.8, 0.2, 0, 0, 0, 0))
-    assert slots[1].target == pytest.approx((0, 0, 0, 0, 0.2, 0.8))
-    assert slots[2].target == pytest.approx((0, 0, 0.1, 0.8, 0.1, 0))
+def test_a_graded_list_has_a_slot_for_the_names_and_one_for_every_severity(prompts: PromptLibrary) -> None:
+    label = RegionLabel(0.5, 0.5, (0, 5, 3, 0, 1, 0, 0, 0))
+    names, *slots = [p.slot for p in answer_parts("distortions", label, prompts, severity_smoothing=0.2) if p.slot]
+    assert names.kind == "types" and names.words == (*DISTORTION_TYPES, "none")
+    assert names.target == pytest.approx((0, 1 / 3, 1 / 3, 0, 1 / 3, 0, 0, 0, 0))
+    assert [(slot.kind, slot.key) for slot in slots] == [("severity", n) for n in ("sharpness", "noise", "exposure")]
+    assert all(slot.words == SEVERITY_NAMES[1:] for slot in slots)
+    assert slots[0].target == pytest.approx((0, 0, 0, 0.2, 0.8))
+    assert slots[1].target == pytest.approx((0, 0.1, 0.8, 0.1, 0))
+    assert slots[2].target == pytest.approx((0.8, 0.2, 0, 0, 0))
     hard = [p.slot for p in answer_parts("distortions", label, prompts) if p.slot]
-    assert all(sorted(slot.target) == [0, 0, 0, 0, 0, 1] for slot in hard)
+    assert all(sorted(slot.target) == [0, 0, 0, 0, 1] for slot in hard[1:])
+
+
+def test_a_clean_region_has_no_severity_slot(prompts: PromptLibrary) -> None:
+    (slot,) = [p.slot for p in answer_parts("distortions", RegionLabel(1.0, None, (0,) * 8), prompts) if p.slot]
+    assert slot.kind == "types" and slot.target == (0,) * 8 + (1,)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +117,16 @@ def test_profile_slots_are_keyed_by_type_and_may_be_smoothed(prompts: PromptLibr
         ("quality", ""),
         ("quality", "The quality of this region is good. The quality of this region is bad."),
         ("importance", "The importance of this region is good."),
-        ("distortions", "blur: none, sharpness: none"),
-        ("distortions", "blur: none, blur: none, " + ", ".join(f"{t}: none" for t in DISTORTION_TYPES[1:])),
-        ("distortions", ", ".join(f"{t}: huge" for t in DISTORTION_TYPES)),
+        ("distortions", "The distortion is blur: none."),
+        ("distortions", "The distortion is blur."),
+        ("distortions", "The distortion is blur: slight, blur: slight."),
+        ("distortions", "The distortion is blur: huge."),
+        ("distortions", "The distortion is none, none."),
         ("distortions_short", "It has serious fog."),
         ("distortions_short", "It has serious noise and slight noise."),
         ("distortions_short", "It has none noise."),
         ("judgement", "maybe"),
-        ("description", "The quality is good, with serious things."),
+        ("description", "Its quality is good, and in this region: serious things."),
     ],
 )
 def test_unreadable_answers_are_none(task: str, text: str, prompts: PromptLibrary) -> None:
@@ -122,7 +134,7 @@ def test_unreadable_answers_are_none(task: str, text: str, prompts: PromptLibrar
 
 
 def test_placeholders_have_the_literal_pieces_of_real_answers(prompts: PromptLibrary) -> None:
-    label = RegionLabel(0.5, 0.5, (1, 2, 3, 4, 5, 0, 1, 2))
+    label = RegionLabel(0.5, 0.5, (3, 0, 0, 0, 0, 0, 0, 0))
     for task in ("quality", "importance", "distortions", "judgement"):
         real = answer_parts(task, label, prompts, type_name="blur")
         empty = placeholder_parts(task, prompts, type_name="blur")
@@ -138,8 +150,6 @@ def test_what_cannot_be_said_is_refused(prompts: PromptLibrary) -> None:
         answer_parts("importance", clean, prompts)
     with pytest.raises(DataError, match="Did you mean 'noise'"):
         answer_parts("judgement", clean, prompts, type_name="noize")
-    with pytest.raises(DataError, match="no fixed places"):
-        placeholder_parts("description", prompts)
     with pytest.raises(DataError, match="no fixed places"):
         placeholder_parts("distortions_short", prompts)
     with pytest.raises(DataError, match="Did you mean 'quality'"):

@@ -16,7 +16,7 @@ from seagull_tune.instructions.converse import (
 )
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.instructions.tokens import tokenizer_view
-from seagull_tune.levels import SEVERITY_NAMES
+from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.records import Message, Part, RegionLabel, Slot
 
 Make = Callable[..., PreTrainedTokenizerFast]
@@ -165,7 +165,7 @@ def test_text_of_any_script_survives(make_tokenizer: Make) -> None:
 
 def test_reading_positions_are_those_of_the_scored_answer(make_tokenizer: Make, prompts: PromptLibrary) -> None:
     tokenizer = make_tokenizer()
-    for task, count in (("quality", 1), ("importance", 1), ("distortions", 8), ("judgement", 1)):
+    for task, count in (("quality", 1), ("importance", 1), ("distortions", 2), ("judgement", 1)):
         messages = scoring_conversation(task, prompts, "noise")
         chat = check(tokenizer, messages, "<|im_end|>")
         assert len(chat.slots) == count
@@ -174,11 +174,14 @@ def test_reading_positions_are_those_of_the_scored_answer(make_tokenizer: Make, 
 
 def test_candidates_that_share_a_first_token_are_refused(make_tokenizer: Make, prompts: PromptLibrary) -> None:
     tokenizer = make_tokenizer(vocab=264)  # little more than bytes: a word begins with the token of its first letter
-    with pytest.raises(ConfigError, match=r"'slight' and 'serious' with the same token.*add_tokens"):
+    with pytest.raises(ConfigError, match=r"'compression' and 'contrast' with the same token.*add_tokens"):
         encode_chat(tokenizer, scoring_conversation("distortions", prompts), layout_of(tokenizer))
-    tokenizer.add_tokens([f" {name}" for name in SEVERITY_NAMES])  # the remedy of the message
+    words = (*DISTORTION_TYPES, *SEVERITY_NAMES)
+    tokenizer.add_tokens([f" {word}" for word in words])  # the remedy of the message
     chat = encode_chat(tokenizer, scoring_conversation("distortions", prompts), layout_of(tokenizer))
-    assert {slot.candidate_ids for slot in chat.slots} == {tuple(range(len(tokenizer) - 6, len(tokenizer)))}
+    first = len(tokenizer) - len(words)
+    named, severity = (slot.candidate_ids for slot in chat.slots)
+    assert named == tuple(range(first, first + 9)) and severity == tuple(range(first + 9, first + 14))
 
 
 def test_templates_that_cannot_be_used_are_refused(make_tokenizer: Make, prompts: PromptLibrary) -> None:
@@ -237,6 +240,6 @@ def test_the_embedded_tokenizer_needs_few_tokens(labels: list[RegionLabel], prom
     system = len(encode_chat(tokenizer, scoring_conversation("quality", prompts)[:1], layout_of(tokenizer)).input_ids)
     quality = check(tokenizer, scoring_conversation("quality", prompts), "<|im_end|>")
     assert len(quality.input_ids) - system - 3 <= 40
-    assert check(tokenizer, scoring_conversation("distortions", prompts), "<|im_end|>").n_trained <= 37
+    assert check(tokenizer, scoring_conversation("distortions", prompts), "<|im_end|>").n_trained <= 9
     for seed in range(30):
         check(tokenizer, build_conversation(labels, seed, prompts, ConversationSettings()).messages, "<|im_end|>")

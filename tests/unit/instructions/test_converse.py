@@ -17,9 +17,9 @@ from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.records import Message, Part, RegionLabel
 
-ONLY_QUALITY = TaskWeights(importance=0, types=0, distortions=0, distortions_short=0, judgement=0, description=0)
-ONLY_JUDGEMENT = TaskWeights(quality=0, importance=0, types=0, distortions=0, distortions_short=0, description=0)
-ONLY_IMPORTANCE = TaskWeights(quality=0, types=0, distortions=0, distortions_short=0, judgement=0, description=0)
+ONLY_QUALITY = TaskWeights(importance=0, distortions=0, distortions_short=0, judgement=0, description=0)
+ONLY_JUDGEMENT = TaskWeights(quality=0, importance=0, distortions=0, distortions_short=0, description=0)
+ONLY_IMPORTANCE = TaskWeights(quality=0, distortions=0, distortions_short=0, judgement=0, description=0)
 
 
 def regions_in(messages: tuple[Message, ...]) -> list[int]:
@@ -60,7 +60,7 @@ def test_importance_is_not_asked_where_it_is_not_scored(labels: list[RegionLabel
     settings = ConversationSettings(turns=8, max_regions=1)
     for seed in range(40):
         conversation = build_conversation([labels[1]], seed, prompts, settings)
-        assert len(conversation.messages) == 1 + 2 * 6  # seven tasks but for importance, none asked twice
+        assert len(conversation.messages) == 1 + 2 * 5  # six tasks but for importance, none asked twice
         kinds = {p.slot.kind for m in conversation.messages for p in m.parts if p.slot}
         assert "importance" not in kinds
     with pytest.raises(DataError, match="importance alone"):
@@ -98,13 +98,13 @@ def test_scoring_conversation_is_the_canonical_first_turn(prompts: PromptLibrary
     assert scoring_conversation("judgement", prompts, "noise", region=2)[1].text == (
         "<image>Is there noise distortion in <region 3>?"
     )
-    assert len([p for p in scoring_conversation("distortions", prompts)[2].parts if p.slot]) == 8
+    assert scoring_conversation("distortions", prompts, "noise")[2].text == "The distortion is noise: slight."
     with pytest.raises(DataError, match="names a type"):
         scoring_conversation("judgement", prompts)
 
 
 def test_a_typed_canonical_question_equals_the_trained_one(prompts: PromptLibrary) -> None:
-    for task in ("quality", "importance", "types", "distortions"):
+    for task in ("quality", "importance", "distortions"):
         typed = prompts.task(task).questions[0].replace("{region}", "this region")
         assert free_question(typed, 0, prompts) == scoring_conversation(task, prompts)[:2]
 

@@ -64,11 +64,12 @@ def test_slots_of_lists_names_in_order() -> None:
         ("quality.yaml", "questions:", "questions: [a", "not readable as YAML"),
         (
             "distortions.yaml",
-            "How severe is each distortion in {region}?",
+            "Give the distortion profile of {region}.",
             "What spoils {region}?",
             "one kind of answer",
         ),
         ("lists.yaml", '"{severity} {type}"', '"{type}"', "the slot {severity} is missing"),
+        ("lists.yaml", '"{type}: {severity}"', '"a {type}: {severity}"', "must begin with {type}"),
         ("lists.yaml", "last_separator", "last_seperator", "Did you mean 'last_separator'"),
         ("system.yaml", "About {region}:", "About it:", "the slot {region} is missing"),
         ("chat_template.yaml", "eos_token", "eos", "does not use 'eos_token'"),
@@ -82,8 +83,8 @@ def test_one_problem_is_named_with_its_file(folder: Path, name: str, old: str, n
 
 def test_importance_must_be_optional_in_descriptions(folder: Path) -> None:
     path = folder / "description.yaml"
-    path.write_text("".join(line for line in path.read_text().splitlines(True) if "{importance}." not in line))
-    message = spoil(folder, "description.yaml", "version: 1", "version: 2")
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "{importance}" not in line or line.startswith("#")))
+    message = spoil(folder, "description.yaml", "version: 2", "version: 3")
     assert "description.yaml: answers: none is with {importance}" in message
 
 
