@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +39,10 @@ class Assessor(Protocol):
     name: str
     bf16: bool
 
-    def assess(self, image: np.ndarray, regions: Sequence[Region], text: bool = False) -> list[RegionAssessment]:
-        """Judges regions of one photograph uint8 (H, W, 3), in their order."""
+    def assess(
+        self, image: np.ndarray, regions: Sequence[Region], text: Collection[int] = ()
+    ) -> list[RegionAssessment]:
+        """Judges regions of one photograph uint8 (H, W, 3), in their order, those in ``text`` also in words."""
         ...
 
 
@@ -133,22 +135,16 @@ def _judge(
 ) -> Prediction:
     """Reads one sample with the model and the baselines."""
     started = time.monotonic()
-    found: dict[int, RegionAssessment] = {}
-    for with_text in (False, True):
-        chosen = [i for i in range(len(rendered.regions)) if (i in described) is with_text]
-        if chosen:
-            answers = assessor.assess(rendered.image, [rendered.regions[i] for i in chosen], text=with_text)
-            found |= dict(zip(chosen, answers, strict=True))
+    answers = assessor.assess(rendered.image, rendered.regions, text=described) if rendered.regions else []
     seconds = time.monotonic() - started
-    in_order = [found[i] for i in range(len(rendered.regions))]
     readings: dict[str, Reading] = {}
-    if in_order:
+    if answers:
         readings = {
-            MODEL: Reading.of_scores([answer.scores for answer in in_order]),
-            DIRECT: Reading.of_scores([answer.direct for answer in in_order]),
+            MODEL: Reading.of_scores([answer.scores for answer in answers]),
+            DIRECT: Reading.of_scores([answer.direct for answer in answers]),
             **(baselines.predict(rendered.image, rendered.masks) if baselines is not None else {}),
         }
-    texts = tuple(TextResult(i, found[i].text, found[i].unparsable) for i in described)
+    texts = tuple(TextResult(i, answers[i].text, answers[i].unparsable) for i in described)
     return Prediction(rendered.sample.sample_id, readings, texts, seconds)
 
 

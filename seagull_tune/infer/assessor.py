@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +107,14 @@ class RegionAssessor:
         return next(self.model.parameters()).device
 
     def assess(
-        self, image: np.ndarray | str | Path, regions: Sequence[Region], text: bool = False
+        self, image: np.ndarray | str | Path, regions: Sequence[Region], text: bool | Collection[int] = False
     ) -> list[RegionAssessment]:
         """Judges regions of one photograph, in their order.
 
         Args:
             image: uint8 (H, W, 3) sRGB, or a file.
             regions: at least one, of the photograph's size.
-            text: also let the model describe every region in words (slower).
+            text: also let the model describe regions in words (slower): all of them, or those with these indices.
 
         Raises:
             DataError: the photograph cannot be used.
@@ -127,14 +127,17 @@ class RegionAssessor:
             encoded = self.encode(pixels, regions)
             scores = self._read(encoded)
             direct = direct_scores(self.model.direct_head(encoded.tokens))
-            texts = self.describe(encoded) if text else [""] * len(regions)
+            described = list(range(len(regions))) if text is True else sorted(set(text or ()))
+            if described and not 0 <= described[0] <= described[-1] < len(regions):
+                raise RegionError(f"Texts are wanted of the regions {described}; allowed: 0 to {len(regions) - 1}.")
+            texts = dict(zip(described, self.describe(encoded, described), strict=True))
         return [
             RegionAssessment(
-                region=region, scores=s, direct=d, text=t,
-                unparsable=text and parse_answer(TEXT_TASK, t, self.prompts) is None,
+                region=region, scores=s, direct=d, text=texts.get(index, ""),
+                unparsable=index in texts and parse_answer(TEXT_TASK, texts[index], self.prompts) is None,
                 model_id=self.name, resolution=encoded.size,
             )
-            for region, s, d, t in zip(regions, scores, direct, texts, strict=True)
+            for index, (region, s, d) in enumerate(zip(regions, scores, direct, strict=True))
         ]  # fmt: skip
 
     def _read(self, encoded: EncodedPhotograph) -> list[Scores]:
@@ -162,13 +165,19 @@ class RegionAssessor:
         size = fit_size(height, width, self.processor.image_max_side)
         return EncodedPhotograph(statistics, self.model.encode_regions(statistics), size)
 
-    def describe(self, encoded: EncodedPhotograph) -> list[str]:
-        """The model's own words about every region of an encoded photograph, greedily chosen, ``chunk`` at a time."""
+    def describe(self, encoded: EncodedPhotograph, chosen: Sequence[int]) -> list[str]:
+        """The model's own words about some regions of an encoded photograph, greedily chosen, ``chunk`` at a time.
+
+        Args:
+            chosen: indices of the regions.
+        """
+        if not chosen:
+            return []
         question = question_parts(self.prompts.task(TEXT_TASK).questions[0], 0)
         messages = (system_message(self.prompts), Message("user", (Part(image=True), *question)))
         ids = torch.tensor([self.processor.encode(messages, add_generation_prompt=True).input_ids], device=self.device)
         image_tokens = self.model.project_image(encoded.statistics.grid)
-        chunks = self.loud_tokens(encoded).split(self.chunk)
+        chunks = self.loud_tokens(encoded)[list(chosen)].split(self.chunk)
         return [text for regions in chunks for text in self._continue(ids, image_tokens, regions)]
 
     def _continue(self, ids: Tensor, image_tokens: Tensor, regions: Tensor) -> list[str]:

@@ -12,6 +12,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch  # noqa: E402
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict  # noqa: E402
+from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from transformers import PreTrainedModel  # noqa: E402
 
@@ -68,14 +69,23 @@ def is_lora_parameter(name: str) -> bool:
     return "lora_" in name
 
 
-def store_base_in_bf16(language_model: nn.Module) -> None:
-    """Keeps the frozen weights under the adapters in bfloat16: mixed precision would convert each at every step.
+def prepare_for_mixed_precision(language_model: nn.Module) -> None:
+    """Makes adapters on a frozen base cheap to train under bfloat16 autocast.
 
-    The adapters stay as they are. A checkpoint does not hold the frozen weights, so nothing rounded is ever saved.
+    - The frozen weights are kept in bfloat16: autocast would convert each of them at every step. A checkpoint does not
+      hold them, so nothing rounded is ever saved.
+    - The adapters no longer convert their inputs to float32, which autocast turns back at once.
+    - On a CPU attention is written out: at a few hundred tokens the backward pass of torch's fused attention takes
+      three times as long there (26 ms against 8 ms per layer at 6 x 148 tokens on 2 cores).
     """
     for name, parameter in language_model.named_parameters():
         if not is_lora_parameter(name) and not parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
+    for module in language_model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+    if isinstance(language_model, PeftModel) and next(language_model.parameters()).device.type == "cpu":
+        language_model.get_base_model().set_attn_implementation("eager")
 
 
 def load_lora(language_model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:

@@ -24,7 +24,7 @@ from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.assemble import assemble
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, save_checkpoint
-from seagull_tune.model.lora import store_base_in_bf16
+from seagull_tune.model.lora import prepare_for_mixed_precision
 from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, start_engine, training_arguments
 from seagull_tune.training.callbacks import callbacks
@@ -117,7 +117,7 @@ def prepare(config: TrainConfig) -> Prepared:
     table = apply_stage(model, config.stage, config.lora)
     adapted_base = config.stage.language_model == "lora" and "language_model" in (model.config.bases or {})
     if config.optimisation.bf16 and adapted_base:
-        store_base_in_bf16(model.language_model)
+        prepare_for_mixed_precision(model.language_model)
     return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
 
 

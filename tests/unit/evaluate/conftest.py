@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import cv2
@@ -64,12 +64,14 @@ class PixelAssessor:
         self.described = 0
         self.fail_at: int | None = None
 
-    def assess(self, image: np.ndarray, regions: Sequence[Region], text: bool = False) -> list[RegionAssessment]:
+    def assess(
+        self, image: np.ndarray, regions: Sequence[Region], text: Collection[int] = ()
+    ) -> list[RegionAssessment]:
         """One assessment per region."""
         self.calls += 1
         if self.fail_at is not None and self.calls >= self.fail_at:
             raise KeyboardInterrupt
-        return [self._assess(image, region, text) for region in regions]
+        return [self._assess(image, region, index in text) for index, region in enumerate(regions)]
 
     def _assess(self, image: np.ndarray, region: Region, text: bool) -> RegionAssessment:
         self.described += text

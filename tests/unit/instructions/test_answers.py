@@ -67,9 +67,7 @@ def test_canonical_answers_read_as_expected(prompts: PromptLibrary) -> None:
     )
     clean = RegionLabel(1.0, None, (0,) * 8)
     described = text_of(answer_parts("description", clean, prompts))
-    assert described == (
-        "In short, the quality of this region is excellent, and the distortion is none."
-    )
+    assert described == ("In short, the quality of this region is excellent, and the distortion is none.")
     assert text_of(answer_parts("distortions", clean, prompts)) == "The distortion is none."
     assert parse_answer("distortions_short", "it has  NO distortion", prompts) == ParsedAnswer(severities=(0,) * 8)
 
