@@ -98,6 +98,16 @@ def test_a_region_alone_equals_one_among_many(
         assert (alone.text, alone.unparsable) == (together.text, together.unparsable)
 
 
+def test_some_regions_are_put_into_words(
+    assessor: RegionAssessor, assessed: list[RegionAssessment], image: np.ndarray, regions: list[Region]
+) -> None:
+    found = assessor.assess(image, regions, text=[1])
+    assert [answer.text for answer in found] == ["", assessed[1].text, *[""] * (len(regions) - 2)]
+    assert [answer.unparsable for answer in found] == [i == 1 and assessed[1].unparsable for i in range(len(regions))]
+    with pytest.raises(RegionError, match="allowed: 0 to"):
+        assessor.assess(image, regions, text=[len(regions)])
+
+
 def test_chunks_bound_memory_and_change_nothing(
     folder: Path, assessed: list[RegionAssessment], image: np.ndarray, regions: list[Region]
 ) -> None:

@@ -83,11 +83,8 @@ def test_one_problem_is_named_with_its_file(folder: Path, name: str, old: str, n
 
 def test_importance_must_be_optional_in_descriptions(folder: Path) -> None:
     path = folder / "description.yaml"
-    path.write_text(
-        "".join(
-            line for line in path.read_text().splitlines(True) if "{importance}" not in line or line.startswith("#")
-        )
-    )
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if line.startswith("#") or "{importance}" not in line))
     message = spoil(folder, "description.yaml", "version: 2", "version: 3")
     assert "description.yaml: answers: none is with {importance}" in message
 
