@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
 from seagull_tune.config.instructions import ConversationSettings
@@ -87,6 +87,8 @@ class Optimisation(StrictModel):
         batch_size: samples per device and step; accumulate: steps gathered into one update.
         warmup: share of the steps over which the learning rate rises; then it falls as a cosine.
         bf16: mixed precision (bfloat16) where the hardware has it.
+        mixup: regions are mixed with others in training, by shares of a beta distribution with this parameter; 0 does
+            not. It needs the cached front and losses that read no text.
     """
 
     passes: Annotated[int, Field(ge=1)] = 1
@@ -98,6 +100,7 @@ class Optimisation(StrictModel):
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     max_grad_norm: Positive = 1.0
     bf16: bool = False
+    mixup: Weight = 0.0
 
 
 class TrainConfig(StrictModel):
@@ -140,3 +143,12 @@ class TrainConfig(StrictModel):
     workers: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
     expect_engine: Literal["any", "single", "ddp", "deepspeed", "fsdp"] = "any"
+
+    @model_validator(mode="after")
+    def _mixes_cached_regions(self) -> Self:
+        if self.optimisation.mixup > 0 and (self.losses.reads_text or not self.cache_front):
+            raise ValueError(
+                f"optimisation.mixup is {self.optimisation.mixup}: it mixes cached regions, so cache_front must be on "
+                "and losses.answer and losses.level must be 0; set it to 0 here"
+            )
+        return self

@@ -35,6 +35,7 @@ class SeagullTrainer(Trainer):
         rates: peak learning rate per part.
         model_inputs: the batch entries that the model's forward pass takes; the others are targets.
         resolved: resolved configuration, written into every checkpoint.
+        augment: changes a training batch before it is used; evaluation never sees it.
         others: as in transformers' Trainer.
     """
 
@@ -47,9 +48,11 @@ class SeagullTrainer(Trainer):
         rates: LearningRates,
         model_inputs: tuple[str, ...],
         resolved: Mapping[str, Any],
+        augment: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         self._losses, self._rates, self._model_inputs, self._resolved = losses, rates, model_inputs, dict(resolved)
+        self._augment = augment
         self._seen: dict[str, list[Tensor]] = defaultdict(list)
         self._saving = self._engine_checked = False
         super().__init__(**kwargs)
@@ -74,6 +77,8 @@ class SeagullTrainer(Trainer):
         """
         if model.training and not self._engine_checked:
             self._check_engine(model)
+        if model.training and self._augment is not None:
+            inputs = self._augment(inputs)
         outputs = model(**{name: inputs[name] for name in self._model_inputs if name in inputs})
         named = self._losses(outputs, inputs)
         total = torch.stack([weight * loss for weight, loss in named.values()]).sum()

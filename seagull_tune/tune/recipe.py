@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from seagull_tune.training.stages import PartRow, apply_stage, stage_table
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
 from seagull_tune.tune.front_cache import FrontCache, build_front_cache, front_statistics
 from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss
+from seagull_tune.tune.mixing import mixed_losses, mixing
 from seagull_tune.tune.samples import TrainingSamples
 
 MODEL_INPUTS = (
@@ -209,7 +211,7 @@ def roi_losses(weights: LossWeights) -> LossFunction:
         if any(direct.values()) and outputs.direct is not None:
             named = {
                 name: (direct[name], loss)
-                for name, loss in direct_losses(outputs.direct, batch).items()
+                for name, loss in mixed_losses(partial(direct_losses, outputs.direct), batch).items()
                 if direct[name] > 0
             }
         if weights.answer > 0 and outputs.logits is not None:
@@ -231,6 +233,7 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
     return SeagullTrainer(
         losses=roi_losses(config.losses), rates=config.optimisation.learning_rates, model_inputs=MODEL_INPUTS,
         resolved=config.model_dump(mode="json"), model=prepared.model,
+        augment=mixing(config.optimisation.mixup) if config.optimisation.mixup > 0 else None,
         args=training_arguments(config, len(prepared.train), held_out is not None),
         train_dataset=prepared.train, eval_dataset=held_out,
         data_collator=Collator(processor.padding_id),
