@@ -38,17 +38,13 @@ class JsonDistortion(StrictModel):
 
 
 class JsonAnswer(StrictModel):
-    """The assessment of one region of a picture, in words.
+    """The assessment of one region of a picture, in words."""
 
-    Attributes:
-        quality: level of quality.
-        importance: level of importance for the picture; null where it is not scored.
-        distortions: the distortions that are there, each type once.
-    """
-
-    quality: Annotated[str, _OneOf(QUALITY_LEVELS)]
-    importance: Annotated[str, _OneOf(IMPORTANCE_LEVELS)] | None
-    distortions: tuple[JsonDistortion, ...]
+    quality: Annotated[str, _OneOf(QUALITY_LEVELS)] = pydantic.Field(description="How good the region looks.")
+    importance: Annotated[str, _OneOf(IMPORTANCE_LEVELS)] | None = pydantic.Field(
+        description="How much the picture would gain if this region alone were restored; null where it is not scored."
+    )
+    distortions: tuple[JsonDistortion, ...] = pydantic.Field(description="The distortions that are there, each once.")
 
     @pydantic.field_validator("distortions")
     @classmethod

@@ -18,7 +18,7 @@ import yaml
 
 from seagull_tune.config.base import parse_yaml, resolve_asset
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.instructions.checks import KNOWN_IDS, folder_problems
+from seagull_tune.instructions.checks import KNOWN_IDS, Files, folder_problems
 from seagull_tune.instructions.rules import TASK_RULES
 
 
@@ -111,16 +111,35 @@ def load_prompts(folder: Path | None = None) -> PromptLibrary:
     return _shipped_prompts() if folder is None else _load(folder)
 
 
+def prompt_folder(folder: Path | None = None) -> Path:
+    """The folder itself, or that of the shipped prompts.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder = resolve_asset("prompts") if folder is None else folder
+    if not folder.is_dir():
+        raise DataError(f"There is no prompt folder {folder}; a folder with one YAML file per task is needed.")
+    return folder
+
+
+def inspect_folder(folder: Path) -> tuple[Files, list[str]]:
+    """Names and contents of the files of a folder by id, and all that keeps them from being used.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    files, problems = _read_files(sorted(prompt_folder(folder).glob("*.yaml")))
+    return files, problems + folder_problems(files)
+
+
 @lru_cache(maxsize=1)
 def _shipped_prompts() -> PromptLibrary:
-    return _load(resolve_asset("prompts"))
+    return _load(prompt_folder())
 
 
 def _load(folder: Path) -> PromptLibrary:
-    if not folder.is_dir():
-        raise DataError(f"There is no prompt folder {folder}; a folder with one YAML file per task is needed.")
-    files, problems = _read_files(sorted(folder.glob("*.yaml")))
-    problems += folder_problems(files)
+    files, problems = inspect_folder(folder)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise DataError("\n".join([f"{count} in the prompt files of {folder}:", *(f"  {line}" for line in problems)]))
