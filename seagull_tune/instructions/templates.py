@@ -64,7 +64,7 @@ class PromptLibrary:
         region_phrases: phrases of a free question that stand for its region.
         free_question: text with ``{region}`` and ``{question}`` for free questions without such a phrase.
         chat_template: Jinja text for tokenizers without a chat template.
-        versions: version of every file, by id (recorded with data sets and checkpoints).
+        versions: version of every file, by id.
     """
 
     language: str

@@ -174,6 +174,18 @@ def test_a_typed_canonical_question_equals_the_trained_one(prompts: PromptLibrar
         assert free_question(typed, 0, prompts) == scoring_conversation(task, prompts)[:2]
 
 
+def test_a_typed_question_about_several_regions_equals_the_trained_one(prompts: PromptLibrary) -> None:
+    for task, typed in (
+        ("comparison", "Which looks better, <region 2> or <region 1>?"),
+        ("priority", "Which of <region 3>, <region 1> and <region 2> should be fixed first?"),
+    ):
+        about = [1, 0] if task == "comparison" else [2, 0, 1]
+        asked = question_parts(prompts.task(task).questions[0], about)
+        assert free_turn(typed, None, prompts).parts == asked
+        with pytest.raises(DataError, match="two or more"):
+            question_parts(prompts.task(task).questions[0], 0)
+
+
 def test_free_turns_place_the_region(prompts: PromptLibrary) -> None:
     assert free_turn("  Is it noisy? ", 1, prompts).text == "About <region 2>: Is it noisy?"
     assert free_turn("Is The Region ok?", 0, prompts).parts == (Part(text="Is "), Part(region=0), Part(text=" ok?"))
