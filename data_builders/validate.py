@@ -10,6 +10,7 @@ from typing import Any
 
 from data_builders.progress import progress_bar
 from data_builders.splits import find_leaks
+from seagull_tune.config.tools import LintConfig
 from seagull_tune.data.schema import (
     MANIFEST,
     ImageRecord,
@@ -23,6 +24,7 @@ from seagull_tune.data.schema import (
 )
 from seagull_tune.distortions.registry import get_variant
 from seagull_tune.errors import DataError, RegionError, SeagullError
+from seagull_tune.instructions.lint import lint_prompts
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.records import DistortionStep, Recipe, RegionLabel
 from seagull_tune.regions.masks import box_of_mask, decode
@@ -80,21 +82,27 @@ def validate_dataset(
     image_root: str | Path | None = None,
     check_images: bool = True,
     show_progress: bool = True,
+    prompts: Path | None = None,
+    lint: LintConfig | None = None,
 ) -> ValidationReport:
     """Check every row of a data set.
 
     Images: ids differ, regions decode to the stored area and box, the photograph is there, unchanged and of the stored
     size. Samples: ids differ, the image exists, one label per region, labels in range and consistent with the recipe,
     variants and parameters known, region indices exist. Splits: no scene and no photograph in two. Counts: as recorded.
+    Prompts: nothing for the linter to find.
 
     Args:
         folder: the data set.
         image_root: where the photographs are now, if they were moved.
         check_images: whether photographs are read, hashed and decoded.
         show_progress: whether progress is shown on standard error.
+        prompts: folder of the prompts that its messages are derived with; None takes the shipped ones.
+        lint: what is wanted of them; None takes the defaults.
 
     Raises:
-        DataError: it cannot be opened at all: no data set, unfinished, another schema version, a damaged file.
+        DataError: it cannot be opened at all: no data set, unfinished, another schema version, a damaged file; or there
+            is no such prompt folder.
     """
     folder = Path(folder)
     images, samples = open_tables(folder)
@@ -110,6 +118,8 @@ def validate_dataset(
     for name, found in (("n_images", len(images)), ("n_samples", len(samples))):
         if manifest.get(name) != found:
             problems.append(Problem(MANIFEST, f"{name} is {manifest.get(name)!r}, but the files hold {found} rows."))
+    checked = lint_prompts(prompts, lint)
+    problems += [Problem(f"prompts in {checked.folder}", finding) for finding in checked.findings]
     return ValidationReport(folder, len(images), len(samples), tuple(problems))
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 STAGING_SUFFIX = ".partial"
 
@@ -38,9 +39,24 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         os.replace(staging, target)
 
 
-def atomic_write_text(target: Path, text: str) -> None:
-    """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
+@contextmanager
+def atomic_text_file(target: Path) -> Iterator[TextIO]:
+    """Yields a text file (UTF-8, line ends as written) that takes the place of ``target`` when the block ends well.
+
+    Parent folders are made.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(target.name + STAGING_SUFFIX)
-    staging.write_text(text, encoding="utf-8")
+    try:
+        with staging.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
     os.replace(staging, target)
+
+
+def atomic_write_text(target: Path, text: str) -> None:
+    """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
+    with atomic_text_file(target) as file:
+        file.write(text)

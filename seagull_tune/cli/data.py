@@ -1,4 +1,4 @@
-"""Commands about data sets: `build`, `validate`, `stats`."""
+"""Commands about data sets and prompts: `build`, `validate`, `stats`, `lint-prompts`, `messages`."""
 
 from __future__ import annotations
 
@@ -99,28 +99,37 @@ def plan_in_words(config: BuildConfig, out: Path) -> str:
     return plan_build(config, out).describe()
 
 
-@app.command(epilog=example("seagull-tune validate runs/quickstart/data"))
+@app.command(
+    epilog=example(
+        "seagull-tune validate runs/quickstart/data", "seagull-tune validate runs/quickstart/data --prompts my-prompts"
+    )
+)
 def validate(
     dataset: DataSet,
     image_root: ImageRoot = None,
     tables_only: Annotated[
         bool, typer.Option("--tables-only", help="Do not read the photographs: only the tables.")
     ] = False,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="DIR", help="Prompts of your own that it is trained with.")
+    ] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Check every row of a data set and name what is wrong (exit code 1 if anything is)."""
+    """Check every row of a data set, and its prompts; name what is wrong (exit code 1 if anything is)."""
     from seagull_tune.config.tools import ValidateConfig
 
-    changes = {"image_root": image_root, "check_images": False if tables_only else None}
+    changes = {"image_root": image_root, "check_images": False if tables_only else None, "prompts": prompts}
     settings = resolve(ValidateConfig, config, overrides(changes, sets))
     if dry_run:
-        show_plan(settings, f"Check every row of the data set {dataset}; nothing is changed.")
+        show_plan(settings, f"Check every row of the data set {dataset}, and its prompts; nothing is changed.")
         return
     from data_builders.validate import validate_dataset
 
-    report = validate_dataset(dataset, settings.image_root, settings.check_images)
+    report = validate_dataset(
+        dataset, settings.image_root, settings.check_images, prompts=settings.prompts, lint=settings.lint
+    )
     typer.echo(report.describe(settings.shown))
     if not report.ok:
         raise typer.Exit(DONE_IN_PART)
@@ -156,3 +165,63 @@ def stats(
             settings.image_root,
         )  # fmt: skip
         say(f"Contact sheet: {sheet}")
+
+
+@app.command("lint-prompts", epilog=example("seagull-tune lint-prompts", "seagull-tune lint-prompts my-prompts"))
+def lint_prompts(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Folder of prompt files; default: the package's own.")
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Check a folder of questions and answer forms, and name what should be changed (exit code 1 if anything)."""
+    from seagull_tune.config.tools import LintConfig
+
+    settings = resolve(LintConfig, config, overrides({}, sets))
+    if dry_run:
+        show_plan(settings, f"Check {folder if folder else 'the shipped prompts'}; nothing is changed.")
+        return
+    from seagull_tune.instructions.lint import lint_prompts as lint
+
+    report = lint(folder, settings)
+    typer.echo(report.describe())
+    if not report.ok:
+        raise typer.Exit(DONE_IN_PART)
+
+
+@app.command(
+    epilog=example(
+        "seagull-tune messages runs/quickstart/data --out messages.jsonl",
+        "seagull-tune messages runs/quickstart/data --split train --set conversation.turns=2 --out train.jsonl",
+    )
+)
+def messages(
+    dataset: DataSet,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="File with one conversation a line.")],
+    split: Annotated[str | None, typer.Option("--split", help="train, validation or test; default: all.")] = None,
+    visits: Annotated[int | None, typer.Option("--visits", help="Conversations per sample.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", metavar="DIR", help="Prompts of your own; default: the package's.")
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Write the questions and answers of a data set as JSON lines, as a training would draw them."""
+    from seagull_tune.config.tools import MessagesConfig
+
+    changes = {"split": split, "visits": visits, "prompts": prompts}
+    settings = resolve(MessagesConfig, config, overrides(changes, sets))
+    if dry_run:
+        show_plan(settings, f"Write the conversations of the data set {dataset} into {out}; no picture is read.")
+        return
+    from seagull_tune.data.messages import write_messages
+    from seagull_tune.data.reader import RoiDataset
+    from seagull_tune.instructions.templates import load_prompts
+
+    texts = load_prompts(settings.prompts)
+    rows = RoiDataset(dataset, settings.split)
+    count = write_messages(rows, out, texts, settings.conversation, settings.visits)
+    typer.echo(f"{count} conversations: {out}")

@@ -8,7 +8,10 @@ from seagull_tune.config.base import StrictModel
 
 
 class TaskWeights(StrictModel):
-    """How often each task is asked, relative to the others; 0 never asks it."""
+    """How often each task is asked, relative to the others; 0 never asks it.
+
+    ``comparison``, ``priority`` and ``summary`` are about two regions or more of a conversation.
+    """
 
     quality: float = pydantic.Field(3.0, ge=0)
     importance: float = pydantic.Field(2.0, ge=0)
@@ -16,6 +19,11 @@ class TaskWeights(StrictModel):
     distortions_short: float = pydantic.Field(0.5, ge=0)
     judgement: float = pydantic.Field(1.0, ge=0)
     description: float = pydantic.Field(0.5, ge=0)
+    advice: float = pydantic.Field(0.25, ge=0)
+    comparison: float = pydantic.Field(0.25, ge=0)
+    priority: float = pydantic.Field(0.25, ge=0)
+    summary: float = pydantic.Field(0.25, ge=0)
+    json_answer: float = pydantic.Field(0.25, ge=0)
 
     @pydantic.model_validator(mode="after")
     def _some_task(self) -> TaskWeights:

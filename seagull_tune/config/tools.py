@@ -1,4 +1,4 @@
-"""Configuration of the small commands: `validate`, `stats` and `doctor`."""
+"""Configuration of the small commands: `validate`, `stats`, `lint-prompts`, `messages` and `doctor`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from pydantic import Field
 
 from seagull_tune.config.base import StrictModel
 from seagull_tune.config.data import SplitName
+from seagull_tune.config.instructions import ConversationSettings
+
+
+class LintConfig(StrictModel):
+    """What the linter of prompt folders wants.
+
+    Attributes:
+        questions: paraphrases of a task's question, at least.
+        answers: answer forms of a task, at least; where labels decide which kind of form is used, of each kind.
+        question_words, answer_words: words of one text, at most.
+    """
+
+    questions: Annotated[int, Field(ge=1)] = 12
+    answers: Annotated[int, Field(ge=1)] = 6
+    question_words: Annotated[int, Field(ge=1)] = 24
+    answer_words: Annotated[int, Field(ge=1)] = 40
 
 
 class ValidateConfig(StrictModel):
@@ -17,11 +33,15 @@ class ValidateConfig(StrictModel):
     Attributes:
         image_root: where the photographs are now, if they were moved.
         check_images: whether photographs are read, hashed and decoded.
+        prompts: folder of the prompts that its messages are derived with; none is the package's own.
+        lint: what is wanted of them.
         shown: problems that are printed, at most.
     """
 
     image_root: Path | None = None
     check_images: bool = True
+    prompts: Path | None = None
+    lint: LintConfig = LintConfig()
     shown: Annotated[int, Field(ge=1)] = 20
 
 
@@ -40,6 +60,22 @@ class StatsConfig(StrictModel):
     images: Annotated[int, Field(ge=1, le=100)] = 8
     samples_per_image: Annotated[int, Field(ge=1, le=50)] = 4
     cell: Annotated[int, Field(ge=64, le=2000)] = 300
+
+
+class MessagesConfig(StrictModel):
+    """What `messages` writes.
+
+    Attributes:
+        split: split of the data set; None takes all.
+        visits: conversations per sample; a training of as many passes draws the same ones.
+        prompts: folder of prompt files; none is the package's own.
+        conversation: how conversations are drawn.
+    """
+
+    split: SplitName | None = None
+    visits: Annotated[int, Field(ge=1)] = 1
+    prompts: Path | None = None
+    conversation: ConversationSettings = ConversationSettings()
 
 
 class DoctorConfig(StrictModel):

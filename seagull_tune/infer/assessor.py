@@ -16,8 +16,8 @@ from seagull_tune.data.visual import fit_size
 from seagull_tune.errors import ConfigError, RegionError
 from seagull_tune.images import read_image
 from seagull_tune.infer.scoring import ScoreReader, direct_scores
-from seagull_tune.instructions.answers import parse_answer
 from seagull_tune.instructions.converse import question_parts, system_message
+from seagull_tune.instructions.parsing import parse_answer
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora

@@ -1,24 +1,26 @@
-"""Label -> answer and answer -> label, one round trip per task.
+"""Label -> answer, per task; ``parsing.py`` is the other direction.
 
 An answer is made from a form of ``prompts/*.yaml``. Quality, importance, judgement, and in the graded list of
 distortions the first name and every severity are slots with soft targets: there the language model is trained and read.
-The short list of distortions is plain words.
+Everything else is plain words.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.instructions.templates import SLOT_PATTERN, TASK_RULES, ListForm, PromptLibrary, slots_of
+from seagull_tune.instructions import lists
+from seagull_tune.instructions.relations import better_of, first_to_fix, worst_severities
+from seagull_tune.instructions.rules import SLOT_PATTERN, TASK_RULES, slots_of
+from seagull_tune.instructions.structured import write_json_answer
+from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import (
     DISTORTION_TYPES,
     IMPORTANCE_LEVELS,
     QUALITY_LEVELS,
     SEVERITY_NAMES,
-    level_centres,
     nearest_level,
     soft_levels,
 )
@@ -39,73 +41,76 @@ SLOT_WORDS: dict[str, tuple[str, ...]] = {
 }
 """The vocabulary of every slot kind, worst or least first."""
 
+_READABLE = {"quality", "importance", "judgement", "graded"}
+"""Slots whose places in an answer about one region are known before the answer is."""
+
 
 @dataclass(frozen=True)
-class ParsedAnswer:
-    """What an answer says; None where its form does not speak of it.
+class _Facts:
+    """What an answer is made of; ``chosen`` is the region that a form with ``{choice}`` speaks of."""
 
-    Attributes:
-        quality, importance: [0, 1], the centre of the level word.
-        severities: 0..5 per type, in the order of ``levels.DISTORTION_TYPES``.
-        judgement: True for yes.
-    """
+    labels: tuple[RegionLabel, ...]
+    prompts: PromptLibrary
+    type_name: str | None = None
+    smoothing: float = 0.0
+    choice: int | None = None
 
-    quality: float | None = None
-    importance: float | None = None
-    severities: tuple[int, ...] | None = None
-    judgement: bool | None = None
+    @property
+    def chosen(self) -> RegionLabel:
+        return self.labels[self.choice or 0]
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        return worst_severities(self.labels)
 
 
-def usable_forms(task: str, prompts: PromptLibrary, has_importance: bool) -> tuple[str, ...]:
-    """The answer forms that suit a label, the canonical one first.
+def usable_forms(task: str, labels: RegionLabel | Sequence[RegionLabel], prompts: PromptLibrary) -> tuple[str, ...]:
+    """The answer forms that suit the labels, the canonical one first.
 
-    A form that tells importance is used if and only if importance is scored; a task without it takes all its forms.
+    A form that holds a task's optional slots is used if and only if they have a value; a task without such slots takes
+    all its forms.
+
+    Args:
+        labels: of the regions that the question is about, in its order.
     """
     forms = prompts.task(task).answers
-    if "importance" not in TASK_RULES[task].optional:
+    optional = TASK_RULES[task].optional
+    if not optional:
         return forms
-    return tuple(form for form in forms if ("importance" in slots_of(form)) is has_importance)
+    told = _tells_optional(task, _several(labels))
+    return tuple(form for form in forms if (optional[0] in slots_of(form)) is told)
 
 
 def answer_parts(
     task: str,
-    label: RegionLabel,
+    labels: RegionLabel | Sequence[RegionLabel],
     prompts: PromptLibrary,
     form: str | None = None,
     type_name: str | None = None,
     severity_smoothing: float = 0.0,
 ) -> tuple[Part, ...]:
-    """The answer to a task about a labelled region.
+    """The answer to a task about labelled regions.
 
     Args:
-        task: one of ``templates.TASK_RULES``.
-        label: what is true of the region.
-        form: an answer form of the task; None is the canonical one for this label.
+        task: one of ``rules.TASK_RULES``.
+        labels: what is true of the region, or of the regions in the order of the question.
+        form: an answer form of the task; None is the canonical one for these labels.
         type_name: the distortion type that a judgement is about (needed there, unused elsewhere).
         severity_smoothing: [0, 1): probability moved from the true severity of a graded list to its neighbours.
 
     Raises:
-        DataError: importance is asked of a label that has none, or a judgement names no known type.
+        DataError: importance is asked of a label that has none, a judgement names no known type, or the task is not
+            about that many regions.
     """
-    form = usable_forms(task, prompts, label.importance is not None)[0] if form is None else form
-
-    def fill(slot: str) -> list[Part]:
-        if slot == "quality":
-            word = nearest_level(label.quality, QUALITY_LEVELS)
-            return [_slot_part("quality", word, soft_levels(label.quality))]
-        if slot == "importance":
-            if label.importance is None:
-                raise DataError("Importance is not scored for this region, so no answer can tell it.")
-            word = nearest_level(label.importance, IMPORTANCE_LEVELS)
-            return [_slot_part("importance", word, soft_levels(label.importance))]
-        if slot == "judgement":
-            there = int(label.severities[_type_index(type_name)] > 0)
-            return [_slot_part("judgement", JUDGEMENT_WORDS[there], _one_hot(there, 2), type_name or "")]
-        if slot == "graded":
-            return _graded_parts(prompts.lists["graded"], label.severities, severity_smoothing)
-        return [Part(text=_present_text(prompts.lists["present"], label.severities))]
-
-    return _render(form, fill)
+    labels = _several(labels)
+    form = usable_forms(task, labels, prompts)[0] if form is None else form
+    least, most = TASK_RULES[task].regions
+    most = most or len(prompts.ordinals)
+    if not least <= len(labels) <= most:
+        allowed = str(least) if least == most else f"{least} to {most}"
+        raise DataError(f"A question of the task {task!r} is about {allowed} regions, got {len(labels)} labels.")
+    facts = _Facts(labels, prompts, type_name, severity_smoothing, _choice(task, labels))
+    return _render(form, lambda slot: _FILLERS[slot](facts))
 
 
 def placeholder_parts(task: str, prompts: PromptLibrary, type_name: str | None = None) -> tuple[Part, ...]:
@@ -121,15 +126,15 @@ def placeholder_parts(task: str, prompts: PromptLibrary, type_name: str | None =
         DataError: the task has no slots to read at places that are known beforehand, or no known type is named.
     """
     form = prompts.task(task).answers[0]
-    if "present" in slots_of(form):
-        readable = [name for name, texts in prompts.tasks.items() if "present" not in slots_of(texts.answers[0])]
+    if not _readable(task, form):
+        readable = [name for name, texts in prompts.tasks.items() if _readable(name, texts.answers[0])]
         raise DataError(f"Answers of {task!r} have no fixed places to read; allowed: {', '.join(readable)}.")
     index = 0 if type_name is None and task != "judgement" else _type_index(type_name)
 
     def fill(slot: str) -> list[Part]:
         if slot == "graded":
             severities = [int(i == index) for i in range(len(DISTORTION_TYPES))]
-            return [_uniform(part) for part in _graded_parts(prompts.lists["graded"], severities, 0.0)]
+            return [_uniform(part) for part in _graded_parts(prompts, severities, 0.0)]
         words = SLOT_WORDS[slot]
         key = DISTORTION_TYPES[index] if slot == "judgement" else ""
         return [_uniform(_slot_part(slot, words[0], _one_hot(0, len(words)), key))]
@@ -137,64 +142,30 @@ def placeholder_parts(task: str, prompts: PromptLibrary, type_name: str | None =
     return _render(form, fill)
 
 
-def parse_answer(task: str, text: str, prompts: PromptLibrary) -> ParsedAnswer | None:
-    """Read an answer back, tolerant of case, blanks and the full stop at the end.
-
-    Args:
-        task: the task that was asked.
-        text: the answer, for example as generated.
-
-    Returns:
-        What the answer says, or None if it has none of the task's forms. Nothing is made up.
-    """
-    text = _normalised(text)
-    for form in prompts.task(task).answers:
-        pieces = SLOT_PATTERN.split(_normalised(form))  # literals at even places, slot names at odd ones
-        pattern = "".join(_slot_regex(piece) if i % 2 else re.escape(piece) for i, piece in enumerate(pieces))
-        match = re.fullmatch(pattern, text)
-        if match is None:
-            continue
-        parsed = _parsed(match.groupdict(), prompts)
-        if parsed is not None:
-            return parsed
-    return None
+def _several(labels: RegionLabel | Sequence[RegionLabel]) -> tuple[RegionLabel, ...]:
+    return (labels,) if isinstance(labels, RegionLabel) else tuple(labels)
 
 
-def _parsed(found: dict[str, str], prompts: PromptLibrary) -> ParsedAnswer | None:
-    severities: tuple[int, ...] | None = None
-    for name in ("graded", "present"):
-        if name in found:
-            severities = _parse_list(found[name], prompts.lists[name])
-            if severities is None:
-                return None
-    judgement = found.get("judgement")
-    return ParsedAnswer(
-        quality=_centre(found.get("quality"), QUALITY_LEVELS),
-        importance=_centre(found.get("importance"), IMPORTANCE_LEVELS),
-        severities=severities,
-        judgement=None if judgement is None else bool(JUDGEMENT_WORDS.index(judgement)),
-    )
+def _choice(task: str, labels: Sequence[RegionLabel]) -> int | None:
+    """The region that an answer chooses, for tasks that choose one."""
+    if "choice" not in TASK_RULES[task].optional:
+        return None
+    return better_of(*labels) if task == "comparison" else first_to_fix(labels)
 
 
-def _parse_list(text: str, form: ListForm) -> tuple[int, ...] | None:
-    """Severities told by a list; None if an item is unreadable, or a type told twice."""
-    if text == _normalised(form.empty or NO_TYPE):
-        return (0,) * len(DISTORTION_TYPES)
-    pieces = SLOT_PATTERN.split(_folded(form.item))
-    words = {"type": DISTORTION_TYPES, "severity": SEVERITY_NAMES[1:]}
-    item = re.compile("".join(_choice(p, words[p]) if i % 2 else re.escape(p) for i, p in enumerate(pieces)))
-    told: dict[str, int] = {}
-    for entry in _items(text, form):
-        match = item.fullmatch(entry)
-        if match is None or match["type"] in told:
-            return None
-        told[match["type"]] = SEVERITY_NAMES.index(match["severity"])
-    return tuple(told.get(name, 0) for name in DISTORTION_TYPES)
+def _tells_optional(task: str, labels: Sequence[RegionLabel]) -> bool:
+    """Whether a task's optional slots have a value for these labels."""
+    optional = TASK_RULES[task].optional
+    if "choice" in optional:
+        return _choice(task, labels) is not None
+    if "importance" in optional:
+        return labels[0].importance is not None
+    return any(labels[0].severities)
 
 
-def _items(text: str, form: ListForm) -> list[str]:
-    """The entries of a list; the other direction of :func:`_joined`."""
-    return re.split("|".join(re.escape(_folded(s)) for s in (form.last_separator, form.separator)), text)
+def _readable(task: str, form: str) -> bool:
+    slots = slots_of(form)
+    return bool(slots) and set(slots) <= _READABLE and not TASK_RULES[task].about_several
 
 
 def _render(form: str, fill: Callable[[str], Sequence[Part]]) -> tuple[Part, ...]:
@@ -209,18 +180,35 @@ def _render(form: str, fill: Callable[[str], Sequence[Part]]) -> tuple[Part, ...
     return tuple(part for part in parts if part.text)
 
 
-def _graded_parts(form: ListForm, severities: Sequence[int], smoothing: float) -> list[Part]:
+def _quality_part(label: RegionLabel, key: str = "") -> Part:
+    return _slot_part("quality", nearest_level(label.quality, QUALITY_LEVELS), soft_levels(label.quality), key)
+
+
+def _importance_parts(facts: _Facts) -> list[Part]:
+    importance = facts.chosen.importance
+    if importance is None:
+        raise DataError("Importance is not scored for this region, so no answer can tell it.")
+    return [_slot_part("importance", nearest_level(importance, IMPORTANCE_LEVELS), soft_levels(importance))]
+
+
+def _judgement_parts(facts: _Facts) -> list[Part]:
+    there = int(facts.chosen.severities[_type_index(facts.type_name)] > 0)
+    return [_slot_part("judgement", JUDGEMENT_WORDS[there], _one_hot(there, 2), facts.type_name or "")]
+
+
+def _graded_parts(prompts: PromptLibrary, severities: Sequence[int], smoothing: float) -> list[Part]:
     """The types that are there, in their order, each with a severity slot whose key is the type.
 
     The first name is a slot too: its target is shared by all the names that could stand there, or is "none".
     """
+    form = prompts.lists["graded"]
     there = [i for i, severity in enumerate(severities) if severity > 0]
     words = SLOT_WORDS["types"]
     named = there or [words.index(NO_TYPE)]
     parts = [_slot_part("types", words[named[0]], [float(i in named) / len(named) for i in range(len(words))])]
     for place, i in enumerate(there):
         if place:
-            parts.append(Part(text=_separator(form, place, len(there)) + DISTORTION_TYPES[i]))
+            parts.append(Part(text=lists.separator(form, place, len(there)) + DISTORTION_TYPES[i]))
         target = _severity_target(severities[i], smoothing)
         _, _, between, _, after = SLOT_PATTERN.split(form.item)  # the item begins with its type
         parts += [
@@ -231,27 +219,42 @@ def _graded_parts(form: ListForm, severities: Sequence[int], smoothing: float) -
     return parts
 
 
-def _present_text(form: ListForm, severities: Sequence[int]) -> str:
-    """The distortions that are there, the most severe first (equal ones in the order of the types)."""
-    items = [
-        form.item.replace("{type}", DISTORTION_TYPES[i]).replace("{severity}", SEVERITY_NAMES[severities[i]])
-        for i in _most_severe_first(severities)
-    ]
-    return _joined(form, items) if items else form.empty
+def _phrase_parts(facts: _Facts, list_name: str) -> list[Part]:
+    """The effects or remedies of the distortions that are there, the most severe first."""
+    form = facts.prompts.lists[list_name]
+    phrases = facts.prompts.phrases(list_name)
+    before, _, after = SLOT_PATTERN.split(form.item)
+    there = [phrases[DISTORTION_TYPES[i]] for i in lists.most_severe_first(facts.severities)]
+    return [Part(text=lists.joined_text(form, [before + phrase + after for phrase in there]))]
 
 
-def _most_severe_first(severities: Sequence[int]) -> list[int]:
-    return sorted((i for i, severity in enumerate(severities) if severity > 0), key=lambda i: (-severities[i], i))
+def _qualities_parts(facts: _Facts) -> list[Part]:
+    form = facts.prompts.lists["qualities"]
+
+    def item(ordinal: str, label: RegionLabel) -> tuple[Part, ...]:
+        return _render(
+            form.item,
+            lambda slot: [Part(text=ordinal)] if slot == "ordinal" else [_quality_part(label, ordinal)],
+        )
+
+    return lists.joined(form, [item(o, label) for o, label in zip(facts.prompts.ordinals, facts.labels, strict=False)])
 
 
-def _joined(form: ListForm, items: Sequence[str]) -> str:
-    separators = ["", *(_separator(form, place, len(items)) for place in range(1, len(items)))]
-    return "".join(separator + item for separator, item in zip(separators, items, strict=True))
-
-
-def _separator(form: ListForm, place: int, count: int) -> str:
-    """What stands before item ``place`` (from 1) of ``count``."""
-    return form.last_separator if place == count - 1 else form.separator
+_FILLERS: Mapping[str, Callable[[_Facts], Sequence[Part]]] = {
+    "quality": lambda facts: [_quality_part(facts.chosen)],
+    "importance": _importance_parts,
+    "judgement": _judgement_parts,
+    "first_quality": lambda facts: [_quality_part(facts.labels[0], facts.prompts.ordinals[0])],
+    "second_quality": lambda facts: [_quality_part(facts.labels[1], facts.prompts.ordinals[1])],
+    "graded": lambda facts: _graded_parts(facts.prompts, facts.severities, facts.smoothing),
+    "present": lambda facts: [Part(text=lists.present_text(facts.prompts.lists["present"], facts.severities))],
+    "effects": lambda facts: _phrase_parts(facts, "effects"),
+    "remedies": lambda facts: _phrase_parts(facts, "remedies"),
+    "qualities": _qualities_parts,
+    "choice": lambda facts: [Part(text=facts.prompts.ordinals[facts.choice or 0])],
+    "json": lambda facts: [Part(text=write_json_answer(facts.chosen))],
+}
+"""What fills every slot of an answer."""
 
 
 def _slot_part(kind: str, word: str, target: Sequence[float], key: str = "") -> Part:
@@ -287,23 +290,3 @@ def _type_index(name: str | None) -> int:
             f"The question is about one distortion type, got {name!r}.{did_you_mean(str(name), DISTORTION_TYPES)}"
         )
     return DISTORTION_TYPES.index(name)
-
-
-def _folded(text: str) -> str:
-    return re.sub(r"\s+", " ", text.casefold())
-
-
-def _normalised(text: str) -> str:
-    return _folded(text).strip().rstrip(" .")
-
-
-def _choice(name: str, words: Sequence[str]) -> str:
-    return f"(?P<{name}>{'|'.join(words)})"
-
-
-def _slot_regex(name: str) -> str:
-    return f"(?P<{name}>.+)" if name in ("graded", "present") else _choice(name, SLOT_WORDS[name])
-
-
-def _centre(word: str | None, words: Sequence[str]) -> float | None:
-    return None if word is None else level_centres(len(words))[words.index(word)]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from seagull_tune.config.instructions import ConversationSettings, TaskWeights
 from seagull_tune.errors import DataError, RegionError
+from seagull_tune.instructions import lists
 from seagull_tune.instructions.answers import answer_parts, placeholder_parts, usable_forms
-from seagull_tune.instructions.templates import SLOT_PATTERN, PromptLibrary, load_prompts, slots_of
-from seagull_tune.levels import DISTORTION_TYPES
-from seagull_tune.records import Message, Part, RegionLabel
+from seagull_tune.instructions.rules import SLOT_PATTERN, slots_of
+from seagull_tune.instructions.templates import PromptLibrary, load_prompts
+from seagull_tune.instructions.turns import draw_turns, pick
+from seagull_tune.records import Message, Part, RegionLabel, Sample
 
 __all__ = [
     "Conversation",
@@ -23,11 +25,11 @@ __all__ = [
     "free_question",
     "free_turn",
     "question_parts",
+    "sample_conversation",
     "scoring_conversation",
     "system_message",
+    "visit_seed",
 ]
-
-T = TypeVar("T")
 
 _WRITTEN_REGION = re.compile(r"<region (\d+)>")
 
@@ -46,13 +48,6 @@ class Conversation:
     region_order: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Turn:
-    region: int
-    task: str
-    type_name: str | None = None
-
-
 def build_conversation(
     labels: Sequence[RegionLabel], seed: int, prompts: PromptLibrary, settings: ConversationSettings
 ) -> Conversation:
@@ -63,32 +58,62 @@ def build_conversation(
         seed: chooses regions, tasks and wordings.
 
     Raises:
-        DataError: no label, or no task of positive weight can be asked about these regions.
+        DataError: no label, no task of positive weight can be asked about these regions, or the prompts lack one.
     """
     if not labels:
         raise DataError("A conversation needs at least one labelled region, got none.")
+    check_tasks(prompts, settings)
     rng = random.Random(seed)
-    turns = _draw_turns(labels, rng, settings)
+    turns = draw_turns(labels, rng, settings, len(prompts.ordinals))
     if not turns:
         raise DataError(
-            "No task of positive weight can be asked: importance alone has weight, and no region has it scored."
+            "No task of positive weight can be asked about these regions: 'importance' needs one that has it scored, "
+            "and comparison, priority and summary need two."
         )
     order: list[int] = []
     messages = [system_message(prompts)]
     for turn in turns:
-        if turn.region not in order:
-            order.append(turn.region)
-        label = labels[turn.region]
-        questions = prompts.task(turn.task).questions
-        forms = usable_forms(turn.task, prompts, label.importance is not None)
+        order += [region for region in turn.regions if region not in order]
+        about = [labels[region] for region in turn.regions]
+        questions, forms = prompts.task(turn.task).questions, usable_forms(turn.task, about, prompts)
         question, form = questions[0], forms[0]
         if rng.random() >= settings.canonical_share:
-            question, form = _pick(questions, rng), _pick(forms, rng)
-        asked = question_parts(question, order.index(turn.region), turn.type_name)
+            question, form = pick(questions, rng), pick(forms, rng)
+        asked = question_parts(question, [order.index(region) for region in turn.regions], turn.type_name, prompts)
         first = (Part(image=True),) if len(messages) == 1 else ()
-        answer = answer_parts(turn.task, label, prompts, form, turn.type_name, settings.severity_smoothing)
+        answer = answer_parts(turn.task, about, prompts, form, turn.type_name, settings.severity_smoothing)
         messages += [Message("user", first + asked), Message("assistant", answer)]
     return Conversation(tuple(messages), tuple(order))
+
+
+def sample_conversation(
+    sample: Sample, prompts: PromptLibrary, settings: ConversationSettings, visit: int = 0
+) -> Conversation:
+    """The conversation of one visit of a sample: what a training reads, and what an export writes.
+
+    Args:
+        visit: from 0; every visit of a sample has a conversation of its own.
+
+    Raises:
+        DataError: as :func:`build_conversation`.
+    """
+    return build_conversation(sample.labels, visit_seed(sample.prompt_seed, visit), prompts, settings)
+
+
+def visit_seed(prompt_seed: int, visit: int) -> int:
+    """Seed of the conversation of one visit of one sample."""
+    return int.from_bytes(hashlib.sha256(f"{prompt_seed}/{visit}".encode()).digest()[:8], "big")
+
+
+def check_tasks(prompts: PromptLibrary, settings: ConversationSettings) -> None:
+    """Refuse settings that ask a task for which the prompts have no texts.
+
+    Raises:
+        DataError: naming the task and what to do.
+    """
+    for task, weight in settings.task_weights.model_dump().items():
+        if weight > 0:
+            prompts.task(task)
 
 
 def scoring_conversation(
@@ -121,18 +146,37 @@ def system_message(prompts: PromptLibrary) -> Message:
     return Message("system", (Part(text=prompts.system),))
 
 
-def question_parts(question: str, region: int, type_name: str | None = None) -> tuple[Part, ...]:
-    """A question template with its region (index for ``Part.region``) and distortion type filled in.
+def question_parts(
+    question: str,
+    regions: int | Sequence[int],
+    type_name: str | None = None,
+    prompts: PromptLibrary | None = None,
+) -> tuple[Part, ...]:
+    """A question template with its regions and distortion type filled in.
+
+    Args:
+        question: a question of ``prompts``.
+        regions: index for ``Part.region``, or several for a question about several, in the order of mention.
+        type_name: the distortion type of a judgement.
+        prompts: the texts (how regions are listed); None takes the shipped ones.
 
     Raises:
-        DataError: the template names a type and none is given.
+        DataError: the template names a type or another region and none is given.
     """
-    slots = {"region": Part(region=region)}
+    mentioned = [Part(region=region) for region in ([regions] if isinstance(regions, int) else regions)]
+    slots: dict[str, Sequence[Part]] = {"region": mentioned[:1]}
+    if len(mentioned) > 1:
+        form = (load_prompts() if prompts is None else prompts).lists["regions"]
+        items = [_filled(form.item, {"region": [part]}) for part in mentioned]
+        slots |= {"other": mentioned[1:2], "regions": lists.joined(form, items)}
     if type_name is not None:
-        slots["type"] = Part(text=type_name)
+        slots["type"] = [Part(text=type_name)]
     missing = [name for name in slots_of(question) if name not in slots]
     if missing:
-        raise DataError(f"The question {question!r} needs a value for {', '.join(missing)}; a judgement names a type.")
+        raise DataError(
+            f"The question {question!r} needs a value for {', '.join(missing)}; a judgement names a type, and a "
+            "question about several regions names two or more."
+        )
     return tuple(part for part in _filled(question, slots) if part.region is not None or part.text)
 
 
@@ -192,48 +236,10 @@ def _about_region(text: str, region: int, prompts: PromptLibrary) -> list[Part]:
     match = re.search(rf"\b(?:{phrases})\b", text, flags=re.IGNORECASE)
     if match is not None:
         return [Part(text=text[: match.start()]), Part(region=region), Part(text=text[match.end() :])]
-    return _filled(prompts.free_question, {"region": Part(region=region), "question": Part(text=text)})
+    return _filled(prompts.free_question, {"region": [Part(region=region)], "question": [Part(text=text)]})
 
 
-def _filled(template: str, slots: Mapping[str, Part]) -> list[Part]:
-    """A template's parts, each slot replaced by the part of its name."""
-    return [slots[piece] if i % 2 else Part(text=piece) for i, piece in enumerate(SLOT_PATTERN.split(template))]
-
-
-def _draw_turns(labels: Sequence[RegionLabel], rng: random.Random, settings: ConversationSettings) -> list[_Turn]:
-    """Which regions are asked about what. Every chosen region is asked about; nothing is asked twice."""
-    regions = list(range(len(labels)))
-    rng.shuffle(regions)
-    regions = regions[: min(settings.max_regions, settings.turns)]
-    weights: dict[str, float] = settings.task_weights.model_dump()
-    open_tasks = {
-        region: [
-            t for t, w in weights.items() if w > 0 and (t != "importance" or labels[region].importance is not None)
-        ]
-        for region in regions
-    }
-    turns: list[_Turn] = []
-    while len(turns) < settings.turns:
-        waiting = [r for r in regions if open_tasks[r]]
-        if not waiting:
-            break
-        # The first round visits every region once; after it, any region may be asked again.
-        fresh = [r for r in waiting if all(turn.region != r for turn in turns)]
-        region = fresh[0] if fresh else _pick(waiting, rng)
-        tasks = open_tasks[region]
-        task = rng.choices(tasks, [weights[name] for name in tasks])[0]
-        tasks.remove(task)
-        type_name = _draw_type(labels[region], rng, settings.present_share) if task == "judgement" else None
-        turns.append(_Turn(region, task, type_name))
-    return turns
-
-
-def _draw_type(label: RegionLabel, rng: random.Random, present_share: float) -> str:
-    """The distortion type of a judgement: one that is there with the given probability, else one that is not."""
-    there = [name for name, severity in zip(DISTORTION_TYPES, label.severities, strict=True) if severity > 0]
-    absent = [name for name in DISTORTION_TYPES if name not in there]
-    return _pick(there if there and (not absent or rng.random() < present_share) else absent, rng)
-
-
-def _pick(items: Sequence[T], rng: random.Random) -> T:
-    return items[min(int(rng.random() * len(items)), len(items) - 1)]
+def _filled(template: str, slots: Mapping[str, Sequence[Part]]) -> list[Part]:
+    """A template's parts, each slot replaced by the parts of its name."""
+    pieces = enumerate(SLOT_PATTERN.split(template))
+    return [part for i, piece in pieces for part in (slots[piece] if i % 2 else [Part(text=piece)])]

@@ -21,7 +21,7 @@ from seagull_tune.files import atomic_folder, atomic_write_text
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import scores_in_words
-from seagull_tune.instructions.templates import SLOT_PATTERN
+from seagull_tune.instructions.rules import SLOT_PATTERN
 from seagull_tune.quickstart.stages import Stages
 
 METRICS, REPORT, ANSWER = "metrics.json", "report.html", "answer.json"

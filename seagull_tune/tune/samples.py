@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from torch.utils.data import Dataset
@@ -12,7 +11,7 @@ from seagull_tune.data.collate import TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.instructions.chat import EncodedChat
-from seagull_tune.instructions.converse import build_conversation
+from seagull_tune.instructions.converse import check_tasks, sample_conversation
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.tune.front_cache import FrontCache
 
@@ -42,6 +41,8 @@ class TrainingSamples(Dataset[TrainingItem]):
         chosen: Sequence[int] | None = None,
         cache: FrontCache | None = None,
     ) -> None:
+        if prompts is not None:
+            check_tasks(prompts, settings)
         self.rows, self.processor, self.prompts, self.settings = rows, processor, prompts, settings
         self.passes, self.cache = passes, cache
         self.chosen: Sequence[int] = range(len(rows)) if chosen is None else chosen
@@ -57,8 +58,7 @@ class TrainingSamples(Dataset[TrainingItem]):
         encoded: EncodedChat | None = None
         mentions: tuple[int, ...] = ()
         if self.prompts is not None:
-            seed = visit_seed(sample.prompt_seed, visit)
-            conversation = build_conversation(labels, seed, self.prompts, self.settings)
+            conversation = sample_conversation(sample, self.prompts, self.settings, visit)
             encoded = self.processor.encode(conversation.messages)
             mentions = tuple(conversation.region_order[position.region] for position in encoded.region_positions)
         if self.cache is not None:
@@ -66,8 +66,3 @@ class TrainingSamples(Dataset[TrainingItem]):
         rendered = self.rows[row]
         visual = self.processor.visual(rendered.image, rendered.masks)
         return TrainingItem(sample.sample_id, labels, encoded, mentions, visual=visual)
-
-
-def visit_seed(prompt_seed: int, visit: int) -> int:
-    """Seed of the conversation of one visit of one sample."""
-    return int.from_bytes(hashlib.sha256(f"{prompt_seed}/{visit}".encode()).digest()[:8], "big")

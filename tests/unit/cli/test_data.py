@@ -1,8 +1,9 @@
-"""`build`, `validate`, `stats` and `doctor` on real photographs."""
+"""`build`, `validate`, `stats`, `lint-prompts`, `messages` and `doctor` on real photographs."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import skimage.data
 from PIL import Image
 
 from seagull_tune.cli.app import DONE_IN_PART
+from seagull_tune.config.base import resolve_asset
 
 SMALL = ("--samples", "2", "--seed", "5", "--workers", "1", "--set", "max_side=96", "--set", "split={test: 0.0}")
 
@@ -50,6 +52,46 @@ def test_validate_names_what_is_wrong(run: Callable, photos: Path, tmp_path: Pat
     assert result.exit_code == DONE_IN_PART and "coffee" in result.stdout
     assert run("validate", tmp_path / "data", "--tables-only").exit_code == 0
     assert run("validate", tmp_path / "data", "--image-root", photos).exit_code == 0
+
+
+@pytest.fixture
+def terse_prompts(tmp_path: Path) -> Path:
+    """The shipped prompts with a wording too few."""
+    folder = Path(shutil.copytree(resolve_asset("prompts"), tmp_path / "terse"))
+    path = folder / "judgement.yaml"
+    text = path.read_text()
+    assert '  - "{judgement}"\n' in text
+    path.write_text(text.replace('  - "{judgement}"\n', ""))
+    return folder
+
+
+def test_prompts_are_linted(run: Callable, refused: Callable, terse_prompts: Path, tmp_path: Path) -> None:
+    clean = run("lint-prompts")
+    assert clean.exit_code == 0 and "nothing to change" in clean.stdout
+    found = run("lint-prompts", terse_prompts)
+    assert found.exit_code == DONE_IN_PART and "judgement.yaml: 5 answers; at least 6 are wanted" in found.stdout
+    assert run("lint-prompts", terse_prompts, "--set", "answers=5").exit_code == 0
+    assert "no prompt folder" in refused("lint-prompts", tmp_path / "none")
+
+
+def test_validate_lints_the_prompts(run: Callable, photos: Path, terse_prompts: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert run("build", "--images", photos, "--out", data, *SMALL).exit_code == 0
+    found = run("validate", data, "--prompts", terse_prompts)
+    assert found.exit_code == DONE_IN_PART
+    assert f"prompts in {terse_prompts}: judgement.yaml: 5 answers; at least 6 are wanted" in found.stdout
+    assert run("validate", data, "--prompts", terse_prompts, "--set", "lint.answers=5").exit_code == 0
+
+
+def test_messages_are_written(run: Callable, refused: Callable, photos: Path, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "messages.jsonl"
+    assert run("build", "--images", photos, "--out", data, *SMALL).exit_code == 0
+    result = run("messages", data, "--out", out, "--visits", "2", "--set", "conversation.turns=1")
+    assert result.exit_code == 0 and "8 conversations" in result.stdout
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(lines) == 8 and all(len(line["messages"]) == 3 for line in lines)
+    assert "split 'test'" in refused("messages", data, "--split", "test", "--out", out)
+    assert "no prompt folder" in refused("messages", data, "--prompts", tmp_path / "none", "--out", out)
 
 
 def test_a_photograph_that_cannot_be_used_is_named(run: Callable, photos: Path, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from seagull_tune.config.base import load_config
+from seagull_tune.config.runs import QuickstartConfig
+from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import ConfigError, DataError, RegionError
 from seagull_tune.instructions.converse import (
     ConversationSettings,
@@ -11,15 +15,22 @@ from seagull_tune.instructions.converse import (
     free_question,
     free_turn,
     question_parts,
+    sample_conversation,
     scoring_conversation,
+    visit_seed,
 )
+from seagull_tune.instructions.parsing import NO_REGION, parse_answer
+from seagull_tune.instructions.relations import better_of, first_to_fix
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import DISTORTION_TYPES
-from seagull_tune.records import Message, Part, RegionLabel
+from seagull_tune.records import Message, Part, Recipe, RegionLabel, Sample
 
-ONLY_QUALITY = TaskWeights(importance=0, distortions=0, distortions_short=0, judgement=0, description=0)
-ONLY_JUDGEMENT = TaskWeights(quality=0, importance=0, distortions=0, distortions_short=0, description=0)
-ONLY_IMPORTANCE = TaskWeights(quality=0, distortions=0, distortions_short=0, judgement=0, description=0)
+NOTHING = dict.fromkeys(TaskWeights.model_fields, 0.0)
+ONLY_QUALITY = TaskWeights(**{**NOTHING, "quality": 1.0})
+ONLY_JUDGEMENT = TaskWeights(**{**NOTHING, "judgement": 1.0})
+ONLY_IMPORTANCE = TaskWeights(**{**NOTHING, "importance": 1.0})
+SEVERAL_TASKS = ("comparison", "priority", "summary")
+SEVERAL = TaskWeights(**{**NOTHING, **dict.fromkeys(SEVERAL_TASKS, 1.0)})
 
 
 def regions_in(messages: tuple[Message, ...]) -> list[int]:
@@ -37,7 +48,7 @@ def test_conversations_are_well_formed_and_repeatable(labels: list[RegionLabel],
         assert messages[1].parts[0] == Part(image=True)
         assert sum(part.image for m in messages for part in m.parts) == 1
         mentioned = regions_in(messages)
-        assert len(mentioned) == 5  # every question names one region
+        assert len(mentioned) >= 5  # every question names a region or several
         assert list(dict.fromkeys(mentioned)) == list(range(len(conversation.region_order)))
         assert len(set(conversation.region_order)) == len(conversation.region_order) == 3
         seen.add(messages)
@@ -60,11 +71,65 @@ def test_importance_is_not_asked_where_it_is_not_scored(labels: list[RegionLabel
     settings = ConversationSettings(turns=8, max_regions=1)
     for seed in range(40):
         conversation = build_conversation([labels[1]], seed, prompts, settings)
-        assert len(conversation.messages) == 1 + 2 * 5  # six tasks but for importance, none asked twice
+        assert len(conversation.messages) == 1 + 2 * 7  # eight tasks about one region but for importance, none twice
         kinds = {p.slot.kind for m in conversation.messages for p in m.parts if p.slot}
         assert "importance" not in kinds
-    with pytest.raises(DataError, match="importance alone"):
+    with pytest.raises(DataError, match="'importance' needs one that has it scored"):
         build_conversation([labels[1]], 0, prompts, ConversationSettings(task_weights=ONLY_IMPORTANCE))
+
+
+def test_questions_about_several_regions(labels: list[RegionLabel], prompts: PromptLibrary) -> None:
+    settings = ConversationSettings(turns=8, max_regions=4, task_weights=SEVERAL)
+    better: list[int | None] = []
+    for seed in range(60):
+        conversation = build_conversation(labels, seed, prompts, settings)
+        tasks, pairs = [], []
+        for user, assistant in zip(conversation.messages[1::2], conversation.messages[2::2], strict=True):
+            mentioned = regions_in((user,))
+            assert len(set(mentioned)) == len(mentioned)
+            about = [labels[conversation.region_order[k]] for k in mentioned]
+            parsed = {task: parse_answer(task, assistant.text, prompts) for task in SEVERAL_TASKS}
+            (task,) = [task for task, answer in parsed.items() if answer is not None]
+            answer = parsed[task]
+            assert answer is not None
+            tasks.append(task)
+            assert len(mentioned) == (2 if task == "comparison" else 4)
+            chosen = better_of(*about) if task == "comparison" else first_to_fix(about)
+            assert answer.choice == (NO_REGION if chosen is None else chosen)
+            if task == "comparison":
+                better.append(chosen)
+                pairs.append(frozenset(mentioned))
+        assert len(set(pairs)) == len(pairs) and set().union(*pairs) == {0, 1, 2, 3}
+        assert (tasks.count("priority"), tasks.count("summary")) == (1, 1)
+    assert 0.35 <= better.count(0) / len(better) <= 0.65, "the order of mention must not betray the answer"
+
+
+def test_one_region_is_not_compared(labels: list[RegionLabel], prompts: PromptLibrary) -> None:
+    for settings in (
+        ConversationSettings(max_regions=1, task_weights=SEVERAL),
+        ConversationSettings(turns=1, task_weights=SEVERAL),
+    ):
+        with pytest.raises(DataError, match="need two"):
+            build_conversation(labels, 0, prompts, settings)
+
+
+def test_a_prompt_folder_without_a_task_that_is_asked(labels: list[RegionLabel], prompts: PromptLibrary) -> None:
+    older = replace(prompts, tasks={name: texts for name, texts in prompts.tasks.items() if name != "advice"})
+    with pytest.raises(DataError, match="no file for the task 'advice'"):
+        build_conversation(labels, 0, older, ConversationSettings())
+    build_conversation(labels, 0, older, ConversationSettings(task_weights=ONLY_QUALITY))
+
+
+@pytest.mark.parametrize("file", ["finetune", "quickstart"])
+def test_the_embedded_runs_train_the_tasks_that_were_measured(file: str) -> None:
+    if file == "quickstart":
+        conversation = load_config(QuickstartConfig, "configs/embedded/quickstart.yaml").finetune.conversation
+    else:
+        conversation = load_config(TrainConfig, "configs/embedded/finetune.yaml").conversation
+    measured = {"importance": 1.5, "distortions": 2.5, "distortions_short": 0.2, "judgement": 0.3, "description": 2.5}
+    changed = {"quality": 4.0, "importance": 2.0} if file == "quickstart" else {"quality": 1.5}
+    assert conversation.task_weights.model_dump() == {**NOTHING, **measured, **changed}
+    assert conversation.canonical_share == 0.75
 
 
 def test_canonical_share_is_kept(labels: list[RegionLabel], prompts: PromptLibrary) -> None:
@@ -109,6 +174,18 @@ def test_a_typed_canonical_question_equals_the_trained_one(prompts: PromptLibrar
         assert free_question(typed, 0, prompts) == scoring_conversation(task, prompts)[:2]
 
 
+def test_a_typed_question_about_several_regions_equals_the_trained_one(prompts: PromptLibrary) -> None:
+    for task, typed in (
+        ("comparison", "Which looks better, <region 2> or <region 1>?"),
+        ("priority", "Which of <region 3>, <region 1> and <region 2> should be fixed first?"),
+    ):
+        about = [1, 0] if task == "comparison" else [2, 0, 1]
+        asked = question_parts(prompts.task(task).questions[0], about)
+        assert free_turn(typed, None, prompts).parts == asked
+        with pytest.raises(DataError, match="two or more"):
+            question_parts(prompts.task(task).questions[0], 0)
+
+
 def test_free_turns_place_the_region(prompts: PromptLibrary) -> None:
     assert free_turn("  Is it noisy? ", 1, prompts).text == "About <region 2>: Is it noisy?"
     assert free_turn("Is The Region ok?", 0, prompts).parts == (Part(text="Is "), Part(region=0), Part(text=" ok?"))
@@ -138,3 +215,16 @@ def test_settings_are_validated() -> None:
         load_config(ConversationSettings, overrides=zero)
     with pytest.raises(DataError, match="at least one labelled region"):
         build_conversation([], 0, None, ConversationSettings())  # type: ignore[arg-type]
+
+
+def test_every_visit_of_a_sample_has_its_own_conversation(labels: list[RegionLabel], prompts: PromptLibrary) -> None:
+    sample = Sample("a", "b", Recipe(), tuple(labels), 5)
+    visits = [sample_conversation(sample, prompts, ConversationSettings(), visit) for visit in range(4)]
+    assert len({visit.messages for visit in visits}) == 4
+    assert visits[2] == build_conversation(labels, visit_seed(5, 2), prompts, ConversationSettings())
+
+
+def test_visit_seeds_differ() -> None:
+    seeds = {visit_seed(prompt, visit) for prompt in range(20) for visit in range(20)}
+    assert len(seeds) == 400 and all(0 <= seed < 2**64 for seed in seeds)
+    assert visit_seed(3, 4) == visit_seed(3, 4)

@@ -9,7 +9,8 @@ import pytest
 
 from seagull_tune.config.base import resolve_asset
 from seagull_tune.errors import DataError
-from seagull_tune.instructions.templates import TASK_RULES, PromptLibrary, load_prompts, slots_of
+from seagull_tune.instructions.rules import TASK_RULES, slots_of
+from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def spoil(folder: Path, name: str, old: str, new: str) -> str:
 
 def test_shipped_prompts_are_complete(prompts: PromptLibrary) -> None:
     assert set(prompts.tasks) == set(TASK_RULES)
-    assert all(len(task.questions) >= 6 and len(task.answers) >= 3 for task in prompts.tasks.values())
+    assert all(len(task.questions) >= 12 and len(task.answers) >= 6 for task in prompts.tasks.values())
     assert prompts.language == "en"
-    assert set(prompts.versions) == set(TASK_RULES) | {"lists", "system", "chat_template"}
+    assert set(prompts.versions) == set(TASK_RULES) | {"lists", "phrases", "system", "chat_template"}
     assert load_prompts() is prompts
 
 
@@ -60,7 +61,7 @@ def test_slots_of_lists_names_in_order() -> None:
         ("quality.yaml", "id: quality", "id: importance", "the id 'importance' is already that of importance.yaml"),
         ("quality.yaml", "language: en", "language: de", "several languages: de (quality.yaml), en"),
         ("quality.yaml", "language: en", "language: English", "'language' is 'English'; allowed: a code"),
-        ("quality.yaml", "version: 1", "version: one", "'version' is 'one'; allowed: a whole number"),
+        ("quality.yaml", "version: 2", "version: one", "'version' is 'one'; allowed: a whole number"),
         ("quality.yaml", "questions:", "questions: [a", "not readable as YAML"),
         (
             "distortions.yaml",
@@ -70,6 +71,18 @@ def test_slots_of_lists_names_in_order() -> None:
         ),
         ("lists.yaml", '"{severity} {type}"', '"{type}"', "the slot {severity} is missing"),
         ("lists.yaml", '"{type}: {severity}"', '"a {type}: {severity}"', "must begin with {type}"),
+        ("lists.yaml", '"{severity} {type}"', '"{ordinal} {type}"', "present.item: '{ordinal} {type}': unknown slot"),
+        ("lists.yaml", "  qualities:", "  qualitys:", "summary.yaml: the list 'qualities' that it speaks of is not"),
+        ("advice.yaml", "that {effects}.", "that.", "'There is {present}, so that. I suggest {remedies}.'"),
+        ("priority.yaml", "{regions}", "{region}", "the slot {regions} is missing"),
+        ("comparison.yaml", "or {other}", "or {region}", "the slot {other} is missing"),
+        ("comparison.yaml", " {first_quality} and", ":{first_quality} and", "needs a blank before it"),
+        ("phrases.yaml", "first, second", "first, first", "ordinals: 'first' occurs twice"),
+        ("phrases.yaml", "third", "third one", "ordinals: 'third one' is not one word"),
+        ("phrases.yaml", "  blur:", "  blurr:", "unknown type 'blurr'. Did you mean 'blur'"),
+        ("phrases.yaml", '"deblurring"', '"denoising"', "the remedy 'denoising' occurs twice"),
+        ("phrases.yaml", '"deblurring"', '"sharpening and more"', "holds ' and ', which separates remedies"),
+        ("phrases.yaml", "    remedy: ", "    remedi: ", "allowed: a mapping with effect and remedy"),
         ("lists.yaml", "last_separator", "last_seperator", "Did you mean 'last_separator'"),
         ("system.yaml", "About {region}:", "About it:", "the slot {region} is missing"),
         ("chat_template.yaml", "eos_token", "eos", "does not use 'eos_token'"),
@@ -85,8 +98,29 @@ def test_importance_must_be_optional_in_descriptions(folder: Path) -> None:
     path = folder / "description.yaml"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if line.startswith("#") or "{importance}" not in line))
-    message = spoil(folder, "description.yaml", "version: 2", "version: 3")
+    message = spoil(folder, "description.yaml", "version: 3", "version: 4")
     assert "description.yaml: answers: none is with {importance}" in message
+
+
+def test_a_folder_of_an_older_checkpoint_is_read(folder: Path) -> None:
+    """It holds the core tasks only, and lists of two kinds."""
+    for name in ("advice", "comparison", "priority", "summary", "json_answer", "phrases"):
+        (folder / f"{name}.yaml").unlink()
+    text = (folder / "lists.yaml").read_text()
+    (folder / "lists.yaml").write_text(text[: text.index("  effects:")])
+    older = load_prompts(folder)
+    assert set(older.tasks) == {name for name, rule in TASK_RULES.items() if rule.core}
+    with pytest.raises(DataError, match="no file for the task 'summary'"):
+        older.task("summary")
+
+
+def test_phrases_are_needed_where_an_answer_is_made_of_them(folder: Path) -> None:
+    (folder / "phrases.yaml").unlink()
+    with pytest.raises(DataError) as caught:
+        load_prompts(folder)
+    for name in ("advice", "comparison", "priority", "summary"):
+        assert f"{name}.yaml: it needs a file with the id 'phrases'" in str(caught.value)
+    assert "json_answer" not in str(caught.value)
 
 
 def test_all_problems_are_reported_at_once(folder: Path) -> None:
@@ -100,7 +134,6 @@ def test_all_problems_are_reported_at_once(folder: Path) -> None:
         "importance.yaml: the key 'language' is missing",
         "importance.yaml: unknown key 'extra'",
         "importance.yaml: 'version' is 0",
-        "importance.yaml: 1 questions; at least 6",
         "importance.yaml: answers: 'So.': the slot {importance} is missing",
         "quality.yaml: questions: 'How is the quality of {area}?': unknown slot {area}",
     ):

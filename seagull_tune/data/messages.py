@@ -1,0 +1,136 @@
+"""The messages of a data set: derived when a row is read, as a training derives them; and written out as JSON lines.
+
+A data set stores no message: every row has a seed, and :func:`sample_messages` draws from it. A line of an export is
+
+    {"sample_id": ..., "image_id": ..., "split": ..., "visit": 0, "regions": [2, 0], "messages": [
+        {"role": "user", "content": "<image>How is the quality of <region 1>?"},
+        {"role": "assistant", "content": "The quality of this region is poor.",
+         "values": [{"kind": "quality", "key": "", "word": "poor", "target": [0.0, 0.8, 0.2, 0.0, 0.0]}]}, ...]}
+
+``<region N>`` is the region of the image with the index ``regions[N - 1]``; ``values`` are the value words in their
+order, with soft targets over the vocabulary of their kind (``instructions.answers.SLOT_WORDS``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from seagull_tune.config.instructions import ConversationSettings
+from seagull_tune.data.reader import RoiDataset
+from seagull_tune.errors import DataError
+from seagull_tune.files import atomic_text_file
+from seagull_tune.instructions.converse import Conversation, check_tasks, sample_conversation
+from seagull_tune.instructions.templates import PromptLibrary, load_prompts
+from seagull_tune.records import Message, Sample
+
+
+@dataclass(frozen=True)
+class SampleMessages:
+    """The conversation of one visit of one sample.
+
+    Attributes:
+        sample: the row: image, recipe, labels.
+        split: of its image.
+        visit: from 0.
+        conversation: messages, and which of the image's regions they speak of.
+    """
+
+    sample: Sample
+    split: str
+    visit: int
+    conversation: Conversation
+
+    def as_row(self) -> dict[str, Any]:
+        """What a line of an export holds."""
+        return {
+            "sample_id": self.sample.sample_id,
+            "image_id": self.sample.image_id,
+            "split": self.split,
+            "visit": self.visit,
+            "regions": list(self.conversation.region_order),
+            "messages": [_message_row(message) for message in self.conversation.messages],
+        }
+
+
+def sample_messages(
+    rows: RoiDataset,
+    prompts: PromptLibrary | None = None,
+    settings: ConversationSettings | None = None,
+    visits: int = 1,
+) -> Iterator[SampleMessages]:
+    """The conversations of all samples, in the order of the rows; no picture is read.
+
+    Args:
+        rows: the data set, or one split of it.
+        prompts: the texts; None takes the shipped ones.
+        settings: how conversations are drawn; None takes the defaults.
+        visits: conversations per sample; a training draws the same ones, visit by visit.
+
+    Raises:
+        DataError: a row is damaged, no task can be asked about its regions (the sample is named), the prompts lack a
+            task, or ``visits`` is below 1.
+    """
+    if visits < 1:
+        raise DataError(f"{visits} visits; at least 1 is needed.")
+    prompts = load_prompts() if prompts is None else prompts
+    settings = ConversationSettings() if settings is None else settings
+    check_tasks(prompts, settings)
+    splits: dict[str, str] = {}
+    for index in range(len(rows)):
+        sample = rows.sample(index)
+        if sample.image_id not in splits:
+            splits[sample.image_id] = rows.image_record(sample.image_id).split
+        for visit in range(visits):
+            try:
+                conversation = sample_conversation(sample, prompts, settings, visit)
+            except DataError as error:
+                raise DataError(f"{rows.folder}: sample {sample.sample_id!r}: {error}") from error
+            yield SampleMessages(sample, splits[sample.image_id], visit, conversation)
+
+
+def write_messages(
+    rows: RoiDataset,
+    out: Path,
+    prompts: PromptLibrary | None = None,
+    settings: ConversationSettings | None = None,
+    visits: int = 1,
+    show_progress: bool = True,
+) -> int:
+    """Write the conversations of all samples as JSON lines; the file appears whole or not at all.
+
+    Args:
+        rows, prompts, settings, visits: as in :func:`sample_messages`.
+        out: the file; an existing one is replaced.
+        show_progress: whether progress is shown on standard error.
+
+    Returns:
+        How many conversations were written.
+
+    Raises:
+        DataError: as :func:`sample_messages`.
+    """
+    written = 0
+    drawn = sample_messages(rows, prompts, settings, visits)
+    with atomic_text_file(out) as file:
+        for item in tqdm(
+            drawn, total=len(rows) * visits, desc="Messages", unit="conversations", disable=not show_progress
+        ):
+            file.write(json.dumps(item.as_row(), ensure_ascii=False) + "\n")
+            written += 1
+    return written
+
+
+def _message_row(message: Message) -> dict[str, Any]:
+    row: dict[str, Any] = {"role": message.role, "content": message.text}
+    values = [
+        {"kind": part.slot.kind, "key": part.slot.key, "word": part.text, "target": list(part.slot.target)}
+        for part in message.parts
+        if part.slot is not None
+    ]
+    return row | ({"values": values} if values else {})
