@@ -83,8 +83,8 @@ def answer_changes(
         "device": device,
         "max_pixels": max_pixels,
         "segmenter.method": "sam" if sam_checkpoint is not None else None,
-        "segmenter.checkpoint": sam_checkpoint,
-        "segmenter.model_type": sam_type,
+        "segmenter.sam.checkpoint": sam_checkpoint,
+        "segmenter.sam.model_type": sam_type,
     }
 
 
@@ -93,9 +93,7 @@ def segmenter_of(config: AnswerConfig) -> Segmenter:
     from seagull_tune.segment import build_segmenter
 
     chosen = config.segmenter
-    return build_segmenter(
-        chosen.method, chosen.checkpoint, chosen.model_type, chosen.device, chosen.min_area_share, chosen.max_regions
-    )
+    return build_segmenter(chosen.method, chosen.min_area_share, chosen.max_regions, chosen.sam)
 
 
 def require_model(config: AnswerConfig) -> str:
