@@ -5,7 +5,7 @@ Legend: H, W height and width in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,22 +76,25 @@ def without_box_overlaps(regions: Sequence[Region], max_iou: float) -> list[Regi
     """Keep a region where the box of no better one (earlier in the list) overlaps its box by more than ``max_iou``."""
     boxes = np.array([region.box_xyxy for region in regions], np.float64).reshape(-1, 4)
     boxes[:, 2:] -= boxes[:, :2]  # COCO's boxes are x, y, width, height
-    return _greedy(regions, boxes, max_iou)
+    kept: list[int] = []
+    for index in range(len(regions)):
+        if not kept or coco.iou(boxes[index : index + 1], boxes[kept], [0] * len(kept)).max() <= max_iou:
+            kept.append(index)
+    return [regions[index] for index in kept]
 
 
 def without_duplicates(regions: Sequence[Region], max_iou: float) -> list[Region]:
     """Keep a region where no better one (earlier in the list) overlaps it by more than ``max_iou``."""
-    rles = [{"size": [region.height, region.width], "counts": region.counts} for region in regions]
-    return _greedy(regions, rles, max_iou)
-
-
-def _greedy(regions: Sequence[Region], shapes: Any, max_iou: float) -> list[Region]:
-    if not regions:
-        return []
-    iou: Callable[..., np.ndarray] = coco.iou
-    overlap = iou(shapes, shapes, [0] * len(regions))  # (n, n)
     kept: list[int] = []
-    for index in range(len(regions)):
-        if not kept or overlap[index, kept].max() <= max_iou:
+    areas = np.array([region.area for region in regions], np.float64)
+    for index, region in enumerate(regions):
+        # The overlap of two masks is at most the smaller one: most pairs need no look at their pixels.
+        ratio = np.minimum(areas[index], areas[kept]) / np.maximum(areas[index], areas[kept])
+        near = [_rle(regions[kept[i]]) for i in np.flatnonzero(ratio > max_iou)]
+        if not near or coco.iou([_rle(region)], near, [0] * len(near)).max() <= max_iou:
             kept.append(index)
     return [regions[index] for index in kept]
+
+
+def _rle(region: Region) -> dict[str, Any]:
+    return {"size": [region.height, region.width], "counts": region.counts}

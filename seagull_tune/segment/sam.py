@@ -113,15 +113,15 @@ class SamSegmenter:
         height, width = check_image(image)
         found = sorted(self._grid_masks(self._embed(image)), key=lambda pair: (-pair[0], pair[1].box_xyxy))
         apart = without_box_overlaps([region for _, region in found], self.settings.box_nms_thresh)
-        cleaned = [mask for region in apart if (mask := self._filter.clean(decode(region))) is not None]
-        distinct = by_area(without_duplicates([encode(mask) for mask in cleaned], self.settings.duplicate_iou))
+        cleaned = self._cleaned(apart)
+        # On the copy a share may be off by the pixels of the border; what is clearly too small costs nothing more.
+        likely = [r for r in cleaned if r.area >= 0.9 * self.min_area_share * r.height * r.width]
         large: list[Region] = []
-        for region in distinct:
-            # On the copy the share may be off by the pixels of the border; what is clearly smaller is not scaled up.
-            if len(large) == self.max_regions or region.area < 0.9 * self._smallest(region.height, region.width):
+        for region in by_area(without_duplicates(likely, self.settings.duplicate_iou)):
+            if len(large) == self.max_regions:
                 break
             full = _at_full_size(region, height, width)
-            if full.area >= self._smallest(height, width):
+            if full.area >= self.min_area_share * height * width:
                 large.append(full)
         if not large:
             raise RegionError(
@@ -179,9 +179,10 @@ class SamSegmenter:
         inside[y0:y1, x0:x1] = resize_mask(mask, height, width)[y0:y1, x0:x1]
         return encode(inside, name) if inside.any() else box_region(box, height, width, name)
 
-    def _smallest(self, height: int, width: int) -> float:
-        """Pixels of the smallest region that is kept, of an image of this size."""
-        return self.min_area_share * height * width
+    def _cleaned(self, regions: Sequence[Region]) -> list[Region]:
+        """The regions without islands and small holes; those that are mostly holes go. One mask in memory at a time."""
+        masks = (self._filter.clean(decode(region)) for region in regions)
+        return [encode(mask) for mask in masks if mask is not None]
 
     @torch.inference_mode()
     def _embed(self, image: np.ndarray) -> _Embedding:
