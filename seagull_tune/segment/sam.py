@@ -12,6 +12,7 @@ size where it is larger); B points or boxes decoded together; M masks for each; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +21,14 @@ import numpy as np
 import torch
 
 from seagull_tune.config.regions import SamSettings
-from seagull_tune.errors import ConfigError, MissingDependencyError, RegionError
+from seagull_tune.errors import MissingDependencyError, RegionError
 from seagull_tune.images import image_hash
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region, validate_box, validate_point
 from seagull_tune.regions.masks import decode, encode, resize_mask
 from seagull_tune.segment.base import by_area, check_image, check_limits
 from seagull_tune.segment.mask_cleaning import MaskFilter, without_box_overlaps, without_duplicates
-from seagull_tune.segment.sam_checkpoint import load_sam
+from seagull_tune.segment.sam_checkpoint import device_of, load_sam
 
 MASKS_VERSION = 1
 """Raise it when other masks come out of the same image, weights and settings: kept regions are found anew then."""
@@ -85,7 +86,7 @@ class SamSegmenter:
         self.settings = settings or SamSettings()
         check_limits(min_area_share, max_regions)
         library = _segment_anything()
-        device = _device(self.settings.device)
+        device = device_of(self.settings.device)
         if model is None:
             model = load_sam(library, self.settings.checkpoint, self.settings.model_type)
         self.model: Any = model.to(device).eval()
@@ -146,7 +147,7 @@ class SamSegmenter:
         x, y = validate_point(x, y, height, width)
         embedding = self._embed(image)
         at = ((x + 0.5) / width, (y + 0.5) / height)  # the pixel's centre, as shares of the image
-        low, scores = self._decode(embedding, points=np.array([at]))
+        low, scores = self._decode(embedding, np.array([at]))
         masks = self._masks(embedding, low[0])  # (M, h, w)
         h, w = embedding.size
         row, column = min(int(at[1] * h), h - 1), min(int(at[0] * w), w - 1)
@@ -170,7 +171,7 @@ class SamSegmenter:
         height, width = check_image(image)
         x0, y0, x1, y1 = box = validate_box(box_xyxy, height, width)
         embedding = self._embed(image)
-        low, _ = self._decode(embedding, boxes=np.array([[x0 / width, y0 / height, x1 / width, y1 / height]]))
+        low, _ = self._decode(embedding, np.array([[x0 / width, y0 / height, x1 / width, y1 / height]]))
         mask = self._masks(embedding, low[0])[0]  # (h, w)
         name = f"box {x0},{y0},{x1},{y1}"
         if not mask.any():
@@ -203,10 +204,8 @@ class SamSegmenter:
             image = cv2.resize(image, seen[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         pixels = torch.as_tensor(image, device=self.model.device).permute(2, 0, 1)[None]  # (1, 3, h, w)
         dtype = getattr(torch, self.settings.dtype)
-        try:
+        with self._memory_named():
             features = self.model.image_encoder(self.model.preprocess(pixels).to(dtype)).float()
-        except torch.OutOfMemoryError as error:
-            raise self._no_memory(error) from error
         if not bool(torch.isfinite(features).all()):
             raise RegionError(
                 f"SAM's encoder gave values that are not finite in {self.settings.dtype}; set sam.dtype to bfloat16 or "
@@ -216,40 +215,37 @@ class SamSegmenter:
         return self._last
 
     @torch.inference_mode()
-    def _decode(
-        self, embedding: _Embedding, points: np.ndarray | None = None, boxes: np.ndarray | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _decode(self, embedding: _Embedding, prompts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Masks for prompts, each by itself.
 
         Args:
             embedding: the image.
-            points: float (B, 2), x and y as shares of the image; M is 3 (part, whole, all of it).
-            boxes: float (B, 4), likewise, instead of points; M is 1.
+            prompts: points, float (B, 2), as x, y, or boxes, float (B, 4), as x0, y0, x1, y1; as shares of the image.
 
         Returns:
-            Logits at the decoder's size, float32 (B, M, 4g, 4g), and how good SAM takes them to be, float32 (B, M).
+            Logits at the decoder's size, float32 (B, M, 4g, 4g), and how good SAM takes them to be, float32 (B, M). M
+            is 3 for points (part, whole, all of it) and 1 for boxes.
+
+        Raises:
+            RegionError: no memory for them.
         """
-        prompts = points if boxes is None else boxes
-        assert prompts is not None
-        across = np.array([embedding.seen[1], embedding.seen[0]] * (prompts.shape[1] // 2))
+        are_points = prompts.shape[1] == 2
+        across = np.tile(embedding.seen[::-1], prompts.shape[1] // 2)
         coordinates = torch.as_tensor(prompts * across, dtype=torch.float32, device=self.model.device)
         inside = torch.ones((len(prompts), 1), dtype=torch.int, device=self.model.device)
-        sparse, dense = self.model.prompt_encoder(
-            points=(coordinates[:, None], inside) if boxes is None else None,
-            boxes=coordinates if boxes is not None else None,
-            masks=None,
-        )
-        try:
-            low, scores = self.model.mask_decoder(
+        with self._memory_named():
+            sparse, dense = self.model.prompt_encoder(
+                points=(coordinates[:, None], inside) if are_points else None,
+                boxes=None if are_points else coordinates,
+                masks=None,
+            )
+            return self.model.mask_decoder(
                 image_embeddings=embedding.features,
                 image_pe=self.model.prompt_encoder.get_dense_pe(),
                 sparse_prompt_embeddings=sparse,
                 dense_prompt_embeddings=dense,
-                multimask_output=boxes is None,
+                multimask_output=are_points,
             )
-        except torch.OutOfMemoryError as error:
-            raise self._no_memory(error) from error
-        return low, scores
 
     def _grid_masks(self, embedding: _Embedding) -> Iterator[tuple[float, Region]]:
         """(Predicted quality times stability, mask at h, w) of all masks of the grid that pass the thresholds."""
@@ -273,7 +269,8 @@ class SamSegmenter:
     @torch.inference_mode()
     def _upscaled(self, embedding: _Embedding, low: torch.Tensor) -> torch.Tensor:
         """Logits float32 (M, 4g, 4g) -> (M, h, w)."""
-        return self.model.postprocess_masks(low[None], embedding.seen, embedding.size)[0]
+        with self._memory_named():
+            return self.model.postprocess_masks(low[None], embedding.seen, embedding.size)[0]
 
     def _masks(self, embedding: _Embedding, low: torch.Tensor) -> np.ndarray:
         """Logits float32 (M, 4g, 4g) -> bool (M, h, w)."""
@@ -286,11 +283,16 @@ class SamSegmenter:
         generous = (logits > cutoff - STABILITY_OFFSET).sum((-1, -2))
         return strict / generous.clamp(min=1)
 
-    def _no_memory(self, error: torch.OutOfMemoryError) -> RegionError:
-        return RegionError(
-            f"SAM has no memory for this image on {self.settings.device!r} ({str(error).splitlines()[0]}); lower "
-            "sam.points_per_batch, set sam.dtype to bfloat16, or use another device."
-        )
+    @contextmanager
+    def _memory_named(self) -> Iterator[None]:
+        """A full device is an error of the image, so that a build goes on with the next one."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise RegionError(
+                f"SAM has no memory for this image on {self.settings.device!r} ({str(error).splitlines()[0]}); lower "
+                "sam.points_per_batch, set sam.dtype to bfloat16, or use another device."
+            ) from error
 
 
 def _at_full_size(region: Region, height: int, width: int) -> Region:
@@ -308,12 +310,3 @@ def _segment_anything() -> Any:
             "or use the segmenter 'graph'."
         ) from error
     return segment_anything
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"SAM cannot run on the device {name!r}: {str(error).splitlines()[0]} Use 'cpu'.") from error
-    return device

@@ -1,4 +1,4 @@
-"""SAM's weights: a checkpoint file that the user gives -> a loaded model. Never runs pickled code."""
+"""SAM's weights and where they run: a checkpoint file that the user gives -> a loaded model. No pickled code runs."""
 
 from __future__ import annotations
 
@@ -62,6 +62,22 @@ def load_sam(library: Any, checkpoint: Path | None, model_type: str | None = Non
         )
     model.load_state_dict(state)
     return model
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name, for example ``cpu`` or ``cuda:1``, tried out.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"SAM cannot run on the device {name!r}: {str(error).splitlines()[0]} Use 'cpu'.") from error
+    return device
 
 
 def _existing(checkpoint: Path | None) -> Path:
