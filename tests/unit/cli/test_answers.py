@@ -143,6 +143,7 @@ def test_what_is_wrong_for_every_photograph_is_said_once(refused: Callable, phot
     assert "it has 2 corners" in refused("assess", photo, "--model", tiny_model, "--polygon", "1,2;3,4")
     assert "none.json" in refused("assess", photo, "--model", tiny_model, "--seagull-json", "none.json")
     assert "sam.pth" in refused("assess", photo, "--model", tiny_model, "--all", "--sam-checkpoint", "sam.pth")
+    assert "sam (model_type) belongs to method 'sam'" in refused("assess", photo, "--all", "--sam-type", "vit_b")
 
 
 def test_the_pixel_limit(run: Callable, tiny_model: Path, photo: Path) -> None:
