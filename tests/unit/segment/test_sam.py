@@ -87,16 +87,27 @@ def test_automatic_masks_are_those_of_the_package() -> None:
     assert 5 < len(expected) < 40
 
 
-def test_batches_bound_memory_and_change_nothing(segmenter: SamSegmenter, photo: np.ndarray) -> None:
+def test_batches_bound_memory_and_change_nothing(
+    segmenter: SamSegmenter, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches: list[int] = []
+    upscaled: list[int] = []
 
     def counted(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         batches.append(len(kwargs["sparse_prompt_embeddings"]))
 
     other = make(points_per_batch=3)
     other.model.mask_decoder.register_forward_pre_hook(counted, with_kwargs=True)
+    upscale = other.model.postprocess_masks
+
+    def counted_upscale(low: torch.Tensor, *sizes: Any) -> torch.Tensor:
+        upscaled.append(low.shape[1])
+        return upscale(low, *sizes)
+
+    monkeypatch.setattr(other.model, "postprocess_masks", counted_upscale)
     regions, expected = other.segment(photo), segmenter.segment(photo)
     assert batches == [3, 3, 3, 3, 3, 1]
+    assert sum(upscaled) == 3 * 16 and max(upscaled) == 8
     assert [region.area for region in regions] == pytest.approx([region.area for region in expected], rel=1e-3)
 
 
