@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from data_builders.executors import run_tasks
 from data_builders.progress import progress_bar
-from data_builders.regions import label_map_file
+from data_builders.regions import label_map_file, sam_weights_hash
 from data_builders.shards import PARTIAL_SUFFIX, Failure, ShardSummary, ShardTask, build_shard
 from data_builders.sources import SourceImage, list_sources
 from data_builders.splits import assign_splits
@@ -213,11 +213,12 @@ def _close(plan: BuildPlan, folder: Path, n_built: int) -> BuildSummary:
 
 
 def _config_hash(config: BuildConfig, sources: tuple[SourceImage, ...]) -> str:
-    """SHA-256 over all that the rows depend on: settings, photographs, label maps, measure, severities, schema."""
+    """SHA-256 over all that the rows depend on: settings, photographs, label maps or weights, measure, schema ..."""
     identity = {
         "config": _identity(config),
         "sources": [(source.image_id, source.scene_id, source.source, source.sha256) for source in sources],
         "label_maps": [_file_hash(label_map_file(source, config.regions)) for source in sources],
+        "sam_weights": sam_weights_hash(config.regions),
         "measure": MEASURE_VERSION,
         "severities": severity_table().model_dump(mode="json"),
         "schema": SCHEMA_VERSION,
@@ -228,6 +229,9 @@ def _config_hash(config: BuildConfig, sources: tuple[SourceImage, ...]) -> str:
 def _identity(config: BuildConfig) -> dict[str, Any]:
     values = config.model_dump(mode="json", exclude=_NOT_IDENTITY)
     values["regions"].pop("dir")  # the label maps' content is hashed instead
+    values["regions"].pop("sam")
+    if config.regions.method == "sam":
+        values["regions"]["sam"] = config.regions.sam.identity()  # and here the content of the weights
     return values
 
 

@@ -30,14 +30,18 @@ def regions_of(
         config: where regions come from.
 
     Raises:
-        RegionError: no label map, one of another size than the photograph, or no region is left.
+        RegionError: no label map, one of another size than the photograph, or no region is found or left. Names the
+            photograph.
         DataError, CheckpointError: the label map or SAM's checkpoint cannot be used.
     """
     if config.dir is not None:  # the method is label_maps: the configuration checks it
         found = load_region_dir(config.dir, Path(source.source).stem, *photograph_size)
         regions = found if view.crop_xyxy is None and photograph_size == image.shape[:2] else _in_view(found, view)
     else:
-        regions = _segmenter(config).segment(image)
+        try:
+            regions = _segmenter(config).segment(image)
+        except RegionError as error:
+            raise RegionError(f"{source.source}: {error}") from error
     smallest = config.min_area_share * image.shape[0] * image.shape[1]
     kept = by_area([region for region in regions if region.area >= smallest])[: config.max_regions]
     if not kept:
@@ -60,12 +64,23 @@ def label_map_file(source: SourceImage, config: RegionSource) -> Path | None:
         return None  # building this photograph fails, and says so
 
 
+def sam_weights_hash(config: RegionSource) -> str | None:
+    """SHA-256 of SAM's weights; None where the method is another.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    if config.method != "sam":
+        return None
+    from seagull_tune.segment.sam_checkpoint import weights_hash
+
+    return weights_hash(config.sam.checkpoint)
+
+
 @functools.lru_cache(maxsize=1)
 def _segmenter(config: RegionSource) -> Segmenter:
     """One segmenter per process: SAM's weights are read once."""
-    return build_segmenter(
-        config.method, config.checkpoint, config.model_type, config.device, config.min_area_share, config.max_regions
-    )
+    return build_segmenter(config.method, config.min_area_share, config.max_regions, config.sam)
 
 
 def _in_view(regions: list[Region], view: View) -> list[Region]:

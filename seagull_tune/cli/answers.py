@@ -31,10 +31,12 @@ from seagull_tune.cli.query import (
     MaxPixelsOption,
     ModelOption,
     PointOption,
+    PolygonOption,
     Regions,
     RleOption,
     SamCheckpointOption,
     SamTypeOption,
+    SeagullJsonOption,
     answer_changes,
     load_assessor,
     require_model,
@@ -52,6 +54,8 @@ Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.
 @app.command(
     epilog=example(
         "seagull-tune assess photo.jpg --box 10,20,200,300",
+        "seagull-tune assess photo.jpg --polygon '10,20;150,40;120,140'",
+        "seagull-tune assess a.jpg b.jpg --seagull-json rois.json",
         "seagull-tune assess a.jpg b.jpg --all --text --out answers.jsonl",
     )
 )
@@ -60,8 +64,10 @@ def assess(
     model: ModelOption = None,
     box: BoxOption = None,
     point: PointOption = None,
+    polygon: PolygonOption = None,
     mask: MaskOption = None,
     rle: RleOption = None,
+    seagull_json: SeagullJsonOption = None,
     regions: LabelMapsOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Every region that the segmenter finds.")] = False,
     sam_checkpoint: SamCheckpointOption = None,
@@ -85,7 +91,7 @@ def assess(
 
     changes = answer_changes(model, device, max_pixels, sam_checkpoint, sam_type) | {"text": True if text else None}
     settings = resolve(AnswerConfig, config, overrides(changes, sets))
-    query = Regions(box, point, mask, rle, regions, all_).query()
+    query = Regions(box, point, polygon, mask, rle, seagull_json, regions, all_).query()
     if query.empty:
         say(f"No region was named: taking all that the {settings.segmenter.method} segmenter finds (--all).")
         query = Regions(all=True).query()
@@ -113,7 +119,7 @@ def _assess_all(images: list[Path], query: RegionQuery, config: AnswerConfig, ou
         for path in images:
             try:
                 image = read_image(path, config.max_pixels)
-                found = query.resolve(image, path.stem, segmenter)
+                found = query.resolve(image, path, segmenter)
                 answers = assessor.assess(image, found, config.text)
             except SeagullError as error:
                 failed += 1
@@ -150,6 +156,7 @@ def ask(
     model: ModelOption = None,
     box: BoxOption = None,
     point: PointOption = None,
+    polygon: PolygonOption = None,
     mask: MaskOption = None,
     rle: RleOption = None,
     sam_checkpoint: SamCheckpointOption = None,
@@ -165,7 +172,7 @@ def ask(
 
     changes = answer_changes(model, device, max_pixels, sam_checkpoint, sam_type)
     settings = resolve(AnswerConfig, config, overrides(changes, sets))
-    query = Regions(box, point, mask, rle).query()
+    query = Regions(box, point, polygon, mask, rle).query()
     if dry_run:
         about = "the whole image" if query.empty else str(query)
         show_plan(settings, f"Ask {require_model(settings)} about {image}: {question!r}", f"  region: {about}")
@@ -181,7 +188,7 @@ def ask(
         say("No region was named: asking about the whole image.")
         found = [box_region((0, 0, width, height), height, width)]
     else:
-        found = query.resolve(pixels, image.stem, segmenter_of(settings))
+        found = query.resolve(pixels, image, segmenter_of(settings))
     if len(found) != 1:
         raise RegionError(f"{len(found)} regions were named; `ask` is about one. Use `seagull-tune chat` for several.")
     session = ChatSession(load_assessor(settings), pixels)

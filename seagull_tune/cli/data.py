@@ -63,7 +63,7 @@ def build(
 
     method = "label_maps" if regions is not None else "sam" if sam_checkpoint is not None else None
     changes = {
-        "source": images, "regions.method": method, "regions.dir": regions, "regions.checkpoint": sam_checkpoint,
+        "source": images, "regions.method": method, "regions.dir": regions, "regions.sam.checkpoint": sam_checkpoint,
         "samples_per_image": samples, "seed": seed, "workers": workers, "max_pixels": max_pixels,
     }  # fmt: skip
     settings = resolve(BuildConfig, config, overrides(changes, sets), DEFAULT_BUILD)

@@ -23,12 +23,22 @@ BoxOption = Annotated[
 PointOption = Annotated[
     list[str] | None, typer.Option("--point", metavar="X,Y", help="The region under a pixel; repeatable.")
 ]
+PolygonOption = Annotated[
+    list[str] | None,
+    typer.Option("--polygon", metavar="X,Y;X,Y;...", help="Corners in pixels, three or more (quote it); repeatable."),
+]
 MaskOption = Annotated[
     list[Path] | None,
     typer.Option("--mask", metavar="FILE.png", help="A mask of the photograph's size; repeatable."),
 ]
 RleOption = Annotated[
     list[str] | None, typer.Option("--rle", metavar="JSON", help="COCO RLE, as JSON text or a JSON file; repeatable.")
+]
+SeagullJsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--seagull-json", metavar="FILE", help='A list of {"img", "rle", "points"}, as SEAGULL\'s inference reads it.'
+    ),
 ]
 LabelMapsOption = Annotated[
     Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
@@ -50,8 +60,10 @@ class Regions:
 
     boxes: list[str] | None = None
     points: list[str] | None = None
+    polygons: list[str] | None = None
     masks: list[Path] | None = None
     rles: list[str] | None = None
+    seagull_json: Path | None = None
     region_dir: Path | None = None
     all: bool = False
 
@@ -59,18 +71,25 @@ class Regions:
         """The checked query.
 
         Raises:
-            RegionError: a box or point that is none; what does not depend on a photograph is said before any is read.
+            RegionError: a box, point or polygon that is none, a SEAGULL JSON that cannot be read; what does not depend
+                on a photograph is said before any is read.
         """
-        from seagull_tune.regions.boxes import parse_box, parse_point
+        from seagull_tune.regions.boxes import parse_box, parse_point, parse_polygon
+        from seagull_tune.regions.json_notation import read_seagull_json
         from seagull_tune.regions.parse import RegionQuery
 
         for box in self.boxes or ():
             parse_box(box)
         for point in self.points or ():
             parse_point(point)
+        for polygon in self.polygons or ():
+            parse_polygon(polygon)
+        if self.seagull_json is not None:
+            read_seagull_json(self.seagull_json)
         return RegionQuery(
-            boxes=tuple(self.boxes or ()), points=tuple(self.points or ()), masks=tuple(self.masks or ()),
-            rles=tuple(self.rles or ()), region_dir=self.region_dir, all=self.all,
+            boxes=tuple(self.boxes or ()), points=tuple(self.points or ()), polygons=tuple(self.polygons or ()),
+            masks=tuple(self.masks or ()), rles=tuple(self.rles or ()), seagull_json=self.seagull_json,
+            region_dir=self.region_dir, all=self.all,
         )  # fmt: skip
 
 
@@ -83,8 +102,8 @@ def answer_changes(
         "device": device,
         "max_pixels": max_pixels,
         "segmenter.method": "sam" if sam_checkpoint is not None else None,
-        "segmenter.checkpoint": sam_checkpoint,
-        "segmenter.model_type": sam_type,
+        "segmenter.sam.checkpoint": sam_checkpoint,
+        "segmenter.sam.model_type": sam_type,
     }
 
 
@@ -93,9 +112,7 @@ def segmenter_of(config: AnswerConfig) -> Segmenter:
     from seagull_tune.segment import build_segmenter
 
     chosen = config.segmenter
-    return build_segmenter(
-        chosen.method, chosen.checkpoint, chosen.model_type, chosen.device, chosen.min_area_share, chosen.max_regions
-    )
+    return build_segmenter(chosen.method, chosen.min_area_share, chosen.max_regions, chosen.sam)
 
 
 def require_model(config: AnswerConfig) -> str:

@@ -18,11 +18,18 @@ from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import scores_in_words
 from seagull_tune.records import Region
-from seagull_tune.regions.parse import RegionSource, regions_from_box, regions_from_mask_file, regions_from_point
+from seagull_tune.regions.parse import (
+    RegionSource,
+    regions_from_box,
+    regions_from_mask_file,
+    regions_from_point,
+    regions_from_polygon,
+)
 
 HELP = """\
   /box X0,Y0,X1,Y1 [name]   add a box, for example /box 10,20,200,300 face
   /point X,Y [name]         add the region under a pixel
+  /polygon X,Y;... [name]   add a polygon, for example /polygon 10,20;150,40;120,140 roof
   /mask FILE.png [name]     add a mask
   /all                      add every region that the segmenter finds
   /regions                  list the regions
@@ -59,9 +66,9 @@ class Repl:
         self._assessor, self._segmenter, self._config = assessor, segmenter, config
         self._show, self._read = show, read
         self._commands: dict[str, Callable[[list[str]], None]] = {
-            "/box": self._box, "/point": self._point, "/mask": self._mask, "/all": self._all, "/regions": self._list,
-            "/use": self._use, "/assess": self._assess, "/image": self._image, "/reset": self._reset,
-            "/help": self._help,
+            "/box": self._box, "/point": self._point, "/polygon": self._polygon, "/mask": self._mask, "/all": self._all,
+            "/regions": self._list, "/use": self._use, "/assess": self._assess, "/image": self._image,
+            "/reset": self._reset, "/help": self._help,
         }  # fmt: skip
 
     def run(self, image: np.ndarray, name: str) -> None:
@@ -127,6 +134,10 @@ class Repl:
     def _point(self, arguments: list[str]) -> None:
         text, name = _value_and_name(arguments, "/point X,Y [name]")
         self._add(regions_from_point(text, self._session.image, self._segmenter), name)
+
+    def _polygon(self, arguments: list[str]) -> None:
+        text, name = _value_and_name(arguments, "/polygon X,Y;... [name]")
+        self._add(regions_from_polygon(text, *self._size), name)
 
     def _mask(self, arguments: list[str]) -> None:
         path, name = _value_and_name(arguments, "/mask FILE.png [name]")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
+from seagull_tune.config.regions import SamSettings, check_sam
 
 
 class SegmenterChoice(StrictModel):
@@ -15,26 +15,19 @@ class SegmenterChoice(StrictModel):
 
     Attributes:
         method: ``graph`` (no weights) or ``sam``.
-        checkpoint: SAM's weights; only for ``sam``, and needed there.
-        model_type: SAM's size; None reads it from the weights.
-        device: where SAM runs.
+        sam: how SAM finds regions; only for ``sam``, which needs ``sam.checkpoint``.
         min_area_share: regions below this share of the image are left out.
         max_regions: most regions of an image; the largest are kept.
     """
 
     method: Literal["graph", "sam"] = "graph"
-    checkpoint: Path | None = None
-    model_type: str | None = None
-    device: str = "cpu"
+    sam: SamSettings = SamSettings()
     min_area_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
     max_regions: Annotated[int, Field(ge=1, le=1000)] = 16
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.checkpoint is not None) != (self.method == "sam"):
-            raise ValueError(
-                "checkpoint belongs to method 'sam', which needs it; set both (--sam-checkpoint FILE) or neither"
-            )
+        check_sam(self.method, self.sam)
         return self
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
 from seagull_tune.config.distortions import RecipeMix
+from seagull_tune.config.regions import SamSettings, check_sam
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -27,31 +28,26 @@ class RegionSource(StrictModel):
     Attributes:
         method: ``graph`` (no weights), ``label_maps`` (a folder of PNG files, one per image stem), ``sam``.
         dir: the folder of label maps; only for ``label_maps``, and needed there.
-        checkpoint: SAM's weights; only for ``sam``, and needed there.
-        model_type: SAM's size; None reads it from the weights.
-        device: where SAM runs.
+        sam: how SAM finds regions; only for ``sam``, which needs ``sam.checkpoint``.
         min_area_share: regions below this share of the image are left out.
         max_regions: most regions of an image; the largest are kept.
     """
 
     method: Literal["graph", "label_maps", "sam"] = "graph"
     dir: Path | None = None
-    checkpoint: Path | None = None
-    model_type: str | None = None
-    device: str = "cpu"
+    sam: SamSettings = SamSettings()
     min_area_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
     max_regions: Annotated[int, Field(ge=1, le=1000)] = 16
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, owner in (("dir", "label_maps"), ("checkpoint", "sam")):
-            given = getattr(self, name) is not None
-            if given and self.method != owner:
-                raise ValueError(
-                    f"{name} belongs to method '{owner}', and method is {self.method!r}; drop it, or set method"
-                )
-            if not given and self.method == owner:
-                raise ValueError(f"method '{owner}' needs {name}")
+        if self.dir is not None and self.method != "label_maps":
+            raise ValueError(
+                f"dir belongs to method 'label_maps', and method is {self.method!r}; drop it, or set method"
+            )
+        if self.dir is None and self.method == "label_maps":
+            raise ValueError("method 'label_maps' needs dir")
+        check_sam(self.method, self.sam)
         return self
 
 

@@ -1,10 +1,11 @@
-"""Boxes: ``box_xyxy`` in pixels, ends exclusive, so that ``0,0,W,H`` is the whole image.
+"""Boxes, points and polygons as text; boxes are ``box_xyxy`` in pixels, ends exclusive: ``0,0,W,H`` is the whole image.
 
 Legend: h, w image height and width in pixels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,6 +47,33 @@ def parse_point(text: str) -> tuple[int, int]:
     """
     x, y = _numbers(text, 2, "point", "x,y, for example 120,80")
     return x, y
+
+
+def parse_polygon(text: str) -> list[tuple[float, float]]:
+    """Read ``"x,y;x,y;..."`` in pixels; parts of pixels are allowed.
+
+    Args:
+        text: at least three corners with semicolons between them; blanks are allowed, and a semicolon at the end.
+
+    Returns:
+        The corners (x, y), not yet checked against an image.
+
+    Raises:
+        RegionError: not such text, or fewer than three corners.
+    """
+    form = "allowed is x,y;x,y;x,y (at least three corners, in pixels), for example '10,20;200,40;120,300'"
+    corners: list[tuple[float, float]] = []
+    for piece in text.strip().removesuffix(";").split(";"):
+        try:
+            x, y = (float(number) for number in piece.split(","))
+        except ValueError as error:
+            raise RegionError(f"{text!r} is no polygon: corner {len(corners)} is {piece.strip()!r}; {form}.") from error
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise RegionError(f"{text!r} is no polygon: corner {len(corners)} is {piece.strip()!r}; {form}.")
+        corners.append((x, y))
+    if len(corners) < 3:
+        raise RegionError(f"{text!r} is no polygon: it has {len(corners)} corners; {form}.")
+    return corners
 
 
 def validate_box(box: Sequence[int], h: int, w: int) -> Box:

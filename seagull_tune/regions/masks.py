@@ -228,10 +228,12 @@ def from_polygon(points: Sequence[Any], h: int, w: int, name: str = "") -> Regio
                 f"A polygon has {len(corners)} coordinates; it needs an even number of at least six (x, y)."
             )
         xy = corners.reshape(-1, 2)
-        if not np.isfinite(xy).all() or (xy < 0).any() or (xy > (w, h)).any():
+        outside = ~((xy >= 0) & (xy <= (w, h))).all(axis=1)  # also where a number is not finite
+        if outside.any():
+            index = int(outside.argmax())
             raise RegionError(
-                f"A corner of the polygon lies outside the image of {w}x{h} pixels (width x height); "
-                f"allowed: 0 <= x <= {w}, 0 <= y <= {h}."
+                f"Corner {index} of the polygon, {xy[index, 0]:g},{xy[index, 1]:g}, lies outside the image of {w}x{h} "
+                f"pixels (width x height); allowed: 0 <= x <= {w}, 0 <= y <= {h}."
             )
     if not flat:
         raise RegionError("A polygon without corners; it needs at least three (x, y).")

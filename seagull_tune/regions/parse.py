@@ -1,23 +1,22 @@
-"""Every notation of a region -> :class:`Region`: box and point text, mask file, COCO RLE JSON, label maps.
+"""Every notation of a region -> :class:`Region`: box, point and polygon text, mask files, JSON, label maps.
 
 Legend: h, w image height and width in pixels.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from seagull_tune.errors import RegionError, did_you_mean
 from seagull_tune.images import read_values
 from seagull_tune.records import Region
-from seagull_tune.regions.boxes import box_region, parse_box, parse_point, validate_point
-from seagull_tune.regions.masks import encode, from_label_map, from_rle
+from seagull_tune.regions.boxes import box_region, parse_box, parse_point, parse_polygon, validate_point
+from seagull_tune.regions.json_notation import regions_from_rle, regions_from_seagull_json
+from seagull_tune.regions.masks import encode, from_label_map, from_polygon
 
 LABEL_SUFFIXES: tuple[str, ...] = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Lossless files that a label map may be stored in, in the order they are looked for."""
@@ -42,30 +41,35 @@ class RegionQuery:
     Attributes:
         boxes: ``x0,y0,x1,y1`` each, ends exclusive.
         points: ``x,y`` each; the region under the point is found by a segmenter.
+        polygons: ``x,y;x,y;...`` each, at least three corners.
         masks: mask files.
         rles: COCO RLE as JSON text or as files.
+        seagull_json: list of regions by image, as the released SEAGULL inference reads it.
         region_dir: folder of label maps, one per image stem.
         all: every region that a segmenter finds.
     """
 
     boxes: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
+    polygons: tuple[str, ...] = ()
     masks: tuple[str | Path, ...] = ()
     rles: tuple[str | Path, ...] = ()
+    seagull_json: str | Path | None = None
     region_dir: str | Path | None = None
     all: bool = False
 
     @property
     def empty(self) -> bool:
         """Whether no region was asked for."""
-        return not (self.boxes or self.points or self.masks or self.rles or self.region_dir or self.all)
+        texts = self.boxes or self.points or self.polygons
+        return not (texts or self.masks or self.rles or self.seagull_json or self.region_dir or self.all)
 
-    def resolve(self, image: np.ndarray, stem: str, segmenter: RegionSource) -> list[Region]:
+    def resolve(self, image: np.ndarray, path: str | Path, segmenter: RegionSource) -> list[Region]:
         """The regions of one image, in the order of the fields.
 
         Args:
             image: uint8 RGB (H, W, 3).
-            stem: the image's file name without suffix, for ``region_dir``.
+            path: the image's file; its name finds the entries of ``seagull_json``, its stem those of ``region_dir``.
             segmenter: finds regions for ``points`` and ``all``.
 
         Returns:
@@ -77,15 +81,18 @@ class RegionQuery:
         """
         if self.empty:
             raise RegionError(
-                "No region was named; name one with a box, a point, a mask, an RLE, a folder, or ask for all."
+                "No region was named; name one with a box, point, polygon, mask, JSON or label maps, or ask for all."
             )
         h, w = image.shape[:2]
         found = [regions_from_box(text, h, w) for text in self.boxes]
         found += [regions_from_point(text, image, segmenter) for text in self.points]
-        found += [regions_from_mask_file(path, h, w) for path in self.masks]
+        found += [regions_from_polygon(text, h, w) for text in self.polygons]
+        found += [regions_from_mask_file(file, h, w) for file in self.masks]
         found += [regions_from_rle(text, h, w) for text in self.rles]
+        if self.seagull_json is not None:
+            found.append(regions_from_seagull_json(self.seagull_json, path, h, w))
         if self.region_dir is not None:
-            found.append(load_region_dir(self.region_dir, stem, h, w))
+            found.append(load_region_dir(self.region_dir, Path(path).stem, h, w))
         if self.all:
             found.append(segmenter.segment(image))
         return [region for regions in found for region in regions]
@@ -109,6 +116,16 @@ def regions_from_point(text: str, image: np.ndarray, segmenter: RegionSource) ->
     """
     x, y = validate_point(*parse_point(text), *image.shape[:2])
     return [segmenter.at_point(image, x, y)]
+
+
+def regions_from_polygon(text: str, h: int, w: int) -> list[Region]:
+    """The region of ``"x,y;x,y;..."``, named by its number of corners.
+
+    Raises:
+        RegionError: bad text, a corner outside the image, or no pixel inside.
+    """
+    corners = parse_polygon(text)
+    return [from_polygon(corners, h, w, f"polygon of {len(corners)} corners")]
 
 
 def regions_from_mask_file(path: str | Path, h: int, w: int) -> list[Region]:
@@ -137,31 +154,6 @@ def regions_from_mask_file(path: str | Path, h: int, w: int) -> list[Region]:
             "(or soft borders up to 255); give label maps as a folder with --regions."
         )
     return [encode(2 * grey > distinct[-1], Path(path).stem)]
-
-
-def regions_from_rle(source: str | Path | Mapping[str, Any], h: int, w: int) -> list[Region]:
-    """The regions of COCO RLE JSON: one object, a list of objects, or a COCO annotation with ``segmentation``.
-
-    Args:
-        source: JSON text (it starts with ``{`` or ``[``), the path of a JSON file, or the decoded object.
-        h, w: size of the image in pixels.
-
-    Raises:
-        RegionError: unreadable, not JSON, fields missing, damaged, empty, or of another size than the image.
-    """
-    value = source if isinstance(source, Mapping) else _read_json(source)
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise RegionError(f"RLE {str(source)[:60]!r} holds no region.")
-    regions = []
-    for item in items:
-        rle = item.get("segmentation", item) if isinstance(item, Mapping) else item
-        if not isinstance(rle, Mapping):
-            raise RegionError(
-                f'An RLE needs {{"size": [height, width], "counts": text or list}}; got {str(rle)[:80]!r}.'
-            )
-        regions.append(from_rle(rle, h, w, str(item.get("name", ""))))
-    return regions
 
 
 def regions_from_label_map(path: str | Path, h: int, w: int, min_area_share: float = 0.0) -> list[Region]:
@@ -231,21 +223,3 @@ def _require_size(values: np.ndarray, h: int, w: int, what: str) -> None:
         raise RegionError(
             f"{what} has {width}x{height} pixels (width x height), but the image has {w}x{h}; the sizes must be equal."
         )
-
-
-def _read_json(source: str | Path) -> Any:
-    text = str(source).strip()
-    where = "RLE text"
-    if not text.startswith(("{", "[")):
-        where = text
-        try:
-            text = Path(text).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise RegionError(
-                f"RLE {where[:80]!r} is neither JSON text nor a file that can be read ({error}). "
-                'Allowed: {"size": [height, width], "counts": text or list}.'
-            ) from error
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RegionError(f"{where}: not JSON ({error}).") from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from seagull_tune.config.regions import SamSettings
 from seagull_tune.errors import ConfigError, did_you_mean
 from seagull_tune.segment.base import Segmenter
 
@@ -14,22 +13,15 @@ __all__ = ["SEGMENTERS", "Segmenter", "build_segmenter"]
 
 
 def build_segmenter(
-    name: str = "graph",
-    checkpoint: str | Path | None = None,
-    model_type: str | None = None,
-    device: str = "cpu",
-    min_area_share: float = 0.02,
-    max_regions: int = 16,
+    name: str = "graph", min_area_share: float = 0.02, max_regions: int = 16, sam: SamSettings | None = None
 ) -> Segmenter:
     """Build a segmenter by name.
 
     Args:
         name: ``graph`` (no weights) or ``sam``.
-        checkpoint: SAM's weights (``.pth`` or ``.safetensors``); only for ``sam``, and needed there.
-        model_type: SAM's size (``vit_b``, ``vit_l``, ``vit_h``); None reads it from the weights.
-        device: where SAM runs.
         min_area_share: smallest region, as a share of the image.
         max_regions: most regions of an image.
+        sam: how SAM finds regions; ``sam`` needs its ``checkpoint``.
 
     Raises:
         ConfigError: an unknown name, or a checkpoint for a segmenter that has none.
@@ -37,15 +29,35 @@ def build_segmenter(
         MissingDependencyError: ``sam`` without the segment-anything package.
     """
     if name == "graph":
-        if checkpoint is not None:
+        if sam is not None and sam.checkpoint is not None:
             raise ConfigError(
-                f"The graph segmenter takes no checkpoint, got {str(checkpoint)!r}; use the segmenter 'sam'."
+                f"The graph segmenter takes no checkpoint, got {str(sam.checkpoint)!r}; use the segmenter 'sam'."
             )
         from seagull_tune.segment.graph import GraphSegmenter
 
         return GraphSegmenter(min_area_share=min_area_share, max_regions=max_regions)
     if name == "sam":
-        from seagull_tune.segment.sam import SamSegmenter
-
-        return SamSegmenter(checkpoint, model_type, device, min_area_share=min_area_share, max_regions=max_regions)
+        return _sam(sam or SamSettings(), min_area_share, max_regions)
     raise ConfigError(f"Unknown segmenter {name!r}.{did_you_mean(name, SEGMENTERS)}")
+
+
+def _sam(settings: SamSettings, min_area_share: float, max_regions: int) -> Segmenter:
+    """SAM, behind a cache unless the settings say otherwise."""
+    from seagull_tune.segment.sam import MASKS_VERSION, SamSegmenter
+
+    segmenter = SamSegmenter(settings, min_area_share, max_regions)
+    if not settings.cache:
+        return segmenter
+    from seagull_tune.segment.cache import CachedSegmenter, RegionCache
+    from seagull_tune.segment.sam_checkpoint import weights_hash
+    from seagull_tune.wheels import cache_dir
+
+    identity = {
+        "segmenter": "sam",
+        "version": MASKS_VERSION,
+        "weights": weights_hash(settings.checkpoint),
+        "settings": settings.identity(),
+        "min_area_share": min_area_share,
+        "max_regions": max_regions,
+    }
+    return CachedSegmenter(segmenter, RegionCache(settings.cache_dir or cache_dir() / "regions"), identity)

@@ -1,32 +1,59 @@
 """SAM (Kirillov et al. 2023) over the segment-anything package: automatic masks, point prompts, box prompts.
 
-Needs a checkpoint that the user gives (``vit_b``, ``vit_l`` or ``vit_h``), read without pickled code. SAM sees every
-image at its own input size (1024 pixels for the released ones), so larger images are scaled to that size first and the
-masks are brought back: the logits of one batch for a photograph of 24 megapixels would else take nine gigabytes.
+Needs a checkpoint that the user gives (``vit_b``, ``vit_l`` or ``vit_h``). An image is encoded once; the grid of points
+and every prompt are decoded from that. SAM sees every image at its own input size (1024 pixels for the released ones),
+and masks are made at that size at most and brought back one by one: the logits of one batch for a photograph of 24
+megapixels would else take nine gigabytes.
 
-Legend: H, W height and width of the image; h, w of the copy that SAM sees.
+Legend: H, W height and width of the image; h, w of the copy that masks are made for (the image, shrunk to SAM's input
+size where it is larger); B points or boxes decoded together; M masks for each; C, g channels and side of the embedding.
 """
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from pycocotools import mask as coco
 
-from seagull_tune.errors import CheckpointError, ConfigError, MissingDependencyError, RegionError, did_you_mean
+from seagull_tune.config.regions import SamSettings
+from seagull_tune.errors import MissingDependencyError, RegionError
 from seagull_tune.images import image_hash
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region, validate_box, validate_point
-from seagull_tune.regions.masks import decode, encode, from_rle, resize_mask
+from seagull_tune.regions.masks import decode, encode, resize_mask
 from seagull_tune.segment.base import by_area, check_image, check_limits
+from seagull_tune.segment.mask_cleaning import MaskFilter, without_box_overlaps, without_duplicates
+from seagull_tune.segment.sam_checkpoint import device_of, load_sam
 
-_WIDTH_TO_TYPE = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+MASKS_VERSION = 1
+"""Raise it when other masks come out of the same image, weights and settings: kept regions are found anew then."""
+
+STABILITY_OFFSET = 1.0
+"""How far the cutoff is moved, up and down, to see whether a mask is stable (in logits; the paper's value)."""
+
+_UPSCALED_AT_ONCE = 8  # masks; at SAM's input size one takes four megabytes as logits
+
+
+@dataclass(frozen=True)
+class _Embedding:
+    """One encoded image.
+
+    Attributes:
+        key: hash of the image.
+        features: float32 (1, C, g, g), on the model's device.
+        seen: height and width of what the encoder saw, before padding.
+        size: h, w.
+    """
+
+    key: str
+    features: torch.Tensor
+    seen: tuple[int, int]
+    size: tuple[int, int]
 
 
 class SamSegmenter:
@@ -36,66 +63,43 @@ class SamSegmenter:
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
-        model_type: str | None = None,
-        device: str = "cpu",
-        *,
-        model: torch.nn.Module | None = None,
-        points_per_side: int = 32,
-        points_per_batch: int = 32,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
-        box_nms_thresh: float = 0.7,
-        duplicate_iou: float = 0.8,
+        settings: SamSettings | None = None,
         min_area_share: float = 0.02,
         max_regions: int = 16,
+        *,
+        model: torch.nn.Module | None = None,
     ) -> None:
         """Load SAM, or take one that is loaded.
 
         Args:
-            checkpoint: ``.pth`` or ``.safetensors`` file with SAM's weights.
-            model_type: ``vit_b``, ``vit_l`` or ``vit_h``; None reads it from the weights.
-            device: where it runs, for example ``cpu`` or ``cuda``.
-            model: a ready ``segment_anything.modeling.Sam``, instead of ``checkpoint``.
-            points_per_side: the automatic masks come from a grid of this many points squared.
-            points_per_batch: points that are decoded at once (memory).
-            pred_iou_thresh, stability_score_thresh: in [0, 1]; masks below are dropped.
-            box_nms_thresh: masks whose boxes overlap more than this (IoU) are dropped, but for the best.
-            duplicate_iou: masks that overlap more than this (IoU) are dropped, but for the best.
+            settings: weights, device, thresholds.
             min_area_share: smallest automatic region, as a share of the image.
             max_regions: most automatic regions of an image; the largest are kept.
+            model: a ready ``segment_anything.modeling.Sam``, instead of ``settings.checkpoint``; moved to the device
+                and type that the settings name.
 
         Raises:
             MissingDependencyError: the segment-anything package is not installed.
             CheckpointError: no checkpoint, or one that is missing, damaged, unsafe or not SAM's.
-            ConfigError: a value out of range, or a device that is not there.
+            ConfigError: a limit out of range, or a device that is not there.
         """
-        for key, value in (("points_per_side", points_per_side), ("points_per_batch", points_per_batch)):
-            if value < 1:
-                raise ConfigError(f"{key} is {value!r}; allowed: at least 1.")
+        self.settings = settings or SamSettings()
         check_limits(min_area_share, max_regions)
         library = _segment_anything()
-        where = _device(device)
+        device = device_of(self.settings.device)
         if model is None:
-            model = _load_sam(library, checkpoint, model_type)
-        self.model = model.to(where).eval()
+            model = load_sam(library, self.settings.checkpoint, self.settings.model_type)
+        self.model: Any = model.to(device).eval()
+        self.model.image_encoder.to(getattr(torch, self.settings.dtype))
         self.min_area_share = min_area_share
         self.max_regions = max_regions
-        self.duplicate_iou = duplicate_iou
-        self._predictor = library.SamPredictor(self.model)
-        self._generator = library.SamAutomaticMaskGenerator(
-            self.model,
-            points_per_side=points_per_side,
-            points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            box_nms_thresh=box_nms_thresh,
-            output_mode="coco_rle",  # masks leave the device, and full-size masks are never held together
+        self._filter = MaskFilter(
+            self.settings.min_island_share, self.settings.fill_holes_share, self.settings.max_hole_share
         )
-        self._prompted: str | None = None  # hash of the image whose embedding the predictor holds
+        self._last: _Embedding | None = None  # several prompts on one image encode it once
 
     def segment(self, image: np.ndarray) -> list[Region]:
-        """Automatic masks without duplicates, largest first.
+        """Automatic masks, cleaned and without duplicates, largest first.
 
         Args:
             image: uint8 RGB (H, W, 3).
@@ -105,20 +109,28 @@ class SamSegmenter:
 
         Raises:
             DataError: not such an image.
-            RegionError: SAM found none that passes the thresholds.
+            RegionError: SAM found none that passes the thresholds, or has no memory for the image.
         """
         height, width = check_image(image)
-        found = self._generator.generate(self._scaled(image))
-        found.sort(key=lambda mask: (-mask["predicted_iou"] * mask["stability_score"], mask["bbox"]))
-        kept = _without_duplicates([mask["segmentation"] for mask in found if mask["area"] > 0], self.duplicate_iou)
-        regions = [self._full_size(from_rle(rle), height, width) for rle in kept]
-        large = [region for region in regions if region.area >= self.min_area_share * height * width]
+        found = sorted(self._grid_masks(self._embed(image)), key=lambda pair: (-pair[0], pair[1].box_xyxy))
+        apart = without_box_overlaps([region for _, region in found], self.settings.box_nms_thresh)
+        cleaned = self._cleaned(apart)
+        # On the copy a share may be off by the pixels of the border; what is clearly too small costs nothing more.
+        likely = [r for r in cleaned if r.area >= 0.9 * self.min_area_share * r.height * r.width]
+        large: list[Region] = []
+        for region in by_area(without_duplicates(likely, self.settings.duplicate_iou)):
+            if len(large) == self.max_regions:
+                break
+            full = _at_full_size(region, height, width)
+            if full.area >= self.min_area_share * height * width:
+                large.append(full)
         if not large:
             raise RegionError(
-                f"SAM found {len(found)} masks, none of them with at least {self.min_area_share:.1%} of the image; "
-                "lower pred_iou_thresh, stability_score_thresh or min_area_share, or use the segmenter 'graph'."
+                f"SAM found {len(found)} masks, of which {len(cleaned)} were left after cleaning, none of them with at "
+                f"least {self.min_area_share:.1%} of the image; lower sam.pred_iou_thresh, sam.stability_score_thresh "
+                "or min_area_share, or use the segmenter 'graph'."
             )
-        return by_area(large)[: self.max_regions]
+        return by_area(large)
 
     def at_point(self, image: np.ndarray, x: int, y: int) -> Region:
         """The mask that SAM trusts most among those that hold pixel (x, y).
@@ -129,18 +141,17 @@ class SamSegmenter:
 
         Raises:
             DataError: not such an image.
-            RegionError: the point is outside, or every mask is empty.
+            RegionError: the point is outside, every mask is empty, or there is no memory for the image.
         """
         height, width = check_image(image)
         x, y = validate_point(x, y, height, width)
-        h, w = self._embed(image)
-        # Pixel centres, in the copy's pixels.
-        point = np.array([[(x + 0.5) * w / width, (y + 0.5) * h / height]])
-        masks, scores, _ = self._predictor.predict(
-            point_coords=point, point_labels=np.array([1]), multimask_output=True
-        )
-        row, column = min(int(point[0, 1]), h - 1), min(int(point[0, 0]), w - 1)
-        order = sorted(range(len(masks)), key=lambda i: (not masks[i, row, column], -float(scores[i]), i))
+        embedding = self._embed(image)
+        at = ((x + 0.5) / width, (y + 0.5) / height)  # the pixel's centre, as shares of the image
+        low, scores = self._decode(embedding, np.array([at]))
+        masks = self._masks(embedding, low[0])  # (M, h, w)
+        h, w = embedding.size
+        row, column = min(int(at[1] * h), h - 1), min(int(at[0] * w), w - 1)
+        order = sorted(range(len(masks)), key=lambda i: (not masks[i, row, column], -float(scores[0, i]), i))
         best = next((masks[i] for i in order if masks[i].any()), None)
         if best is None:
             raise RegionError(f"SAM found nothing at the point {x},{y}; try another point, or a box.")
@@ -155,44 +166,139 @@ class SamSegmenter:
 
         Raises:
             DataError: not such an image.
-            RegionError: the box is inverted, outside or partly outside.
+            RegionError: the box is inverted, outside or partly outside, or there is no memory for the image.
         """
         height, width = check_image(image)
         x0, y0, x1, y1 = box = validate_box(box_xyxy, height, width)
-        h, w = self._embed(image)
-        prompt = np.array([x0 * w / width, y0 * h / height, x1 * w / width, y1 * h / height])
-        masks, _, _ = self._predictor.predict(box=prompt, multimask_output=False)
+        embedding = self._embed(image)
+        low, _ = self._decode(embedding, np.array([[x0 / width, y0 / height, x1 / width, y1 / height]]))
+        mask = self._masks(embedding, low[0])[0]  # (h, w)
         name = f"box {x0},{y0},{x1},{y1}"
-        if not masks[0].any():
+        if not mask.any():
             return box_region(box, height, width, name)
         inside = np.zeros((height, width), bool)
-        inside[y0:y1, x0:x1] = resize_mask(masks[0], height, width)[y0:y1, x0:x1]
+        inside[y0:y1, x0:x1] = resize_mask(mask, height, width)[y0:y1, x0:x1]
         return encode(inside, name) if inside.any() else box_region(box, height, width, name)
 
-    def _scaled(self, image: np.ndarray) -> np.ndarray:
-        """The copy of at most SAM's input size: uint8 (h, w, 3)."""
-        height, width = image.shape[:2]
-        side = int(self._predictor.transform.target_length)
-        if max(height, width) <= side:
-            return image
-        scale = side / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    def _cleaned(self, regions: Sequence[Region]) -> list[Region]:
+        """The regions without islands and small holes; those that are mostly holes go. One mask in memory at a time."""
+        masks = (self._filter.clean(decode(region)) for region in regions)
+        return [encode(mask) for mask in masks if mask is not None]
 
-    def _embed(self, image: np.ndarray) -> tuple[int, int]:
-        """Encode an image for prompts, once. Returns h, w."""
+    @torch.inference_mode()
+    def _embed(self, image: np.ndarray) -> _Embedding:
+        """Encode an image, once.
+
+        Raises:
+            RegionError: no memory for it, or values that are not finite.
+        """
         key = image_hash(image)
-        if self._prompted != key:
-            self._prompted = None
-            self._predictor.set_image(self._scaled(image))
-            self._prompted = key
-        return self._predictor.original_size
+        if self._last is not None and self._last.key == key:
+            return self._last
+        self._last = None  # frees its memory before the next one is made
+        height, width = image.shape[:2]
+        side = int(self.model.image_encoder.img_size)
+        scale = side / max(height, width)
+        seen = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+        if seen != (height, width):
+            image = cv2.resize(image, seen[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        pixels = torch.as_tensor(image, device=self.model.device).permute(2, 0, 1)[None]  # (1, 3, h, w)
+        dtype = getattr(torch, self.settings.dtype)
+        with self._memory_named():
+            features = self.model.image_encoder(self.model.preprocess(pixels).to(dtype)).float()
+        if not bool(torch.isfinite(features).all()):
+            raise RegionError(
+                f"SAM's encoder gave values that are not finite in {self.settings.dtype}; set sam.dtype to bfloat16 or "
+                "float32 (in float32 too, the checkpoint is damaged)."
+            )
+        self._last = _Embedding(key, features, seen, seen if scale < 1 else (height, width))
+        return self._last
 
-    @staticmethod
-    def _full_size(region: Region, height: int, width: int) -> Region:
-        if (region.height, region.width) == (height, width):
-            return region
-        return encode(resize_mask(decode(region), height, width))
+    @torch.inference_mode()
+    def _decode(self, embedding: _Embedding, prompts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks for prompts, each by itself.
+
+        Args:
+            embedding: the image.
+            prompts: points, float (B, 2), as x, y, or boxes, float (B, 4), as x0, y0, x1, y1; as shares of the image.
+
+        Returns:
+            Logits at the decoder's size, float32 (B, M, 4g, 4g), and how good SAM takes them to be, float32 (B, M). M
+            is 3 for points (part, whole, all of it) and 1 for boxes.
+
+        Raises:
+            RegionError: no memory for them.
+        """
+        are_points = prompts.shape[1] == 2
+        across = np.tile(embedding.seen[::-1], prompts.shape[1] // 2)
+        coordinates = torch.as_tensor(prompts * across, dtype=torch.float32, device=self.model.device)
+        inside = torch.ones((len(prompts), 1), dtype=torch.int, device=self.model.device)
+        with self._memory_named():
+            sparse, dense = self.model.prompt_encoder(
+                points=(coordinates[:, None], inside) if are_points else None,
+                boxes=None if are_points else coordinates,
+                masks=None,
+            )
+            return self.model.mask_decoder(
+                image_embeddings=embedding.features,
+                image_pe=self.model.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=are_points,
+            )
+
+    def _grid_masks(self, embedding: _Embedding) -> Iterator[tuple[float, Region]]:
+        """(Predicted quality times stability, mask at h, w) of all masks of the grid that pass the thresholds."""
+        n, at_once = self.settings.points_per_side, self.settings.points_per_batch
+        along = (np.arange(n) + 0.5) / n
+        grid = np.stack(np.meshgrid(along, along), axis=-1).reshape(-1, 2)  # (n * n, 2), x first
+        for start in range(0, len(grid), at_once):
+            low, scores = (values.flatten(0, 1) for values in self._decode(embedding, grid[start : start + at_once]))
+            if self.settings.pred_iou_thresh > 0.0:
+                good = scores > self.settings.pred_iou_thresh
+                low, scores = low[good], scores[good]
+            for i in range(0, len(low), _UPSCALED_AT_ONCE):
+                logits = self._upscaled(embedding, low[i : i + _UPSCALED_AT_ONCE])
+                steady = self._stability(logits)
+                values = (scores[i : i + _UPSCALED_AT_ONCE] * steady).tolist()
+                masks = (logits > self.model.mask_threshold).cpu().numpy()
+                for value, stability, mask in zip(values, steady.tolist(), masks, strict=True):
+                    if mask.any() and stability >= self.settings.stability_score_thresh:
+                        yield value, encode(mask)
+
+    @torch.inference_mode()
+    def _upscaled(self, embedding: _Embedding, low: torch.Tensor) -> torch.Tensor:
+        """Logits float32 (M, 4g, 4g) -> (M, h, w)."""
+        with self._memory_named():
+            return self.model.postprocess_masks(low[None], embedding.seen, embedding.size)[0]
+
+    def _masks(self, embedding: _Embedding, low: torch.Tensor) -> np.ndarray:
+        """Logits float32 (M, 4g, 4g) -> bool (M, h, w)."""
+        return (self._upscaled(embedding, low) > self.model.mask_threshold).cpu().numpy()
+
+    def _stability(self, logits: torch.Tensor) -> torch.Tensor:
+        """How little masks change with the cutoff: float32 (M,), IoU of a strict and a generous one; 0 for none."""
+        cutoff = self.model.mask_threshold
+        strict = (logits > cutoff + STABILITY_OFFSET).sum((-1, -2))
+        generous = (logits > cutoff - STABILITY_OFFSET).sum((-1, -2))
+        return strict / generous.clamp(min=1)
+
+    @contextmanager
+    def _memory_named(self) -> Iterator[None]:
+        """A full device is an error of the image, so that a build goes on with the next one."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise RegionError(
+                f"SAM has no memory for this image on {self.settings.device!r} ({str(error).splitlines()[0]}); lower "
+                "sam.points_per_batch, set sam.dtype to bfloat16, or use another device."
+            ) from error
+
+
+def _at_full_size(region: Region, height: int, width: int) -> Region:
+    if (region.height, region.width) == (height, width):
+        return region
+    return encode(resize_mask(decode(region), height, width))
 
 
 def _segment_anything() -> Any:
@@ -204,81 +310,3 @@ def _segment_anything() -> Any:
             "or use the segmenter 'graph'."
         ) from error
     return segment_anything
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"SAM cannot run on the device {name!r}: {str(error).splitlines()[0]} Use 'cpu'.") from error
-    return device
-
-
-def _load_sam(library: Any, checkpoint: str | Path | None, model_type: str | None) -> torch.nn.Module:
-    if checkpoint is None:
-        raise CheckpointError(
-            "The segmenter 'sam' needs a checkpoint (sam_vit_b, sam_vit_l or sam_vit_h, as .pth or .safetensors), and "
-            "none was given; name one, or use the segmenter 'graph', which needs no weights."
-        )
-    state = _read_state(Path(checkpoint))
-    if model_type is None:
-        embedding = state.get("image_encoder.pos_embed")
-        width = int(embedding.shape[-1]) if embedding is not None else 0
-        if width not in _WIDTH_TO_TYPE:
-            raise CheckpointError(
-                f"{checkpoint}: not a SAM checkpoint: image_encoder.pos_embed has width {width or 'none'}; "
-                f"allowed: {', '.join(f'{k} ({v})' for k, v in _WIDTH_TO_TYPE.items())}."
-            )
-        model_type = _WIDTH_TO_TYPE[width]
-    if model_type not in library.sam_model_registry:
-        raise ConfigError(f"Unknown SAM type {model_type!r}.{did_you_mean(model_type, _WIDTH_TO_TYPE.values())}")
-    model = library.sam_model_registry[model_type]()
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    seen = {key: tuple(value.shape) for key, value in state.items()}
-    wrong = sorted(key for key in expected.keys() | seen.keys() if expected.get(key) != seen.get(key))
-    if wrong:
-        key = wrong[0]
-        raise CheckpointError(
-            f"{checkpoint}: not a SAM {model_type} checkpoint: {len(wrong)} tensors differ, first {key!r} "
-            f"(file: {seen.get(key, 'missing')}, model: {expected.get(key, 'missing')})."
-        )
-    model.load_state_dict(state)
-    return model
-
-
-def _read_state(path: Path) -> Mapping[str, torch.Tensor]:
-    """Tensors of a ``.pth`` or ``.safetensors`` file; never runs pickled code."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such SAM checkpoint. Check the path, or use the segmenter 'graph'.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: the file is damaged or holds more than tensors, and is not loaded: pickled code could run "
-            f"({str(error).splitlines()[0]}). Use the released checkpoint, or one in safetensors."
-        ) from error
-    except Exception as error:
-        # torch and safetensors raise many types for damaged files; nothing goes on from here.
-        raise CheckpointError(f"{path}: damaged SAM checkpoint ({error}). Download it again.") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(
-            f"{path}: not a SAM checkpoint: a table of tensors is needed, got {type(state).__name__}."
-        )
-    return state
-
-
-def _without_duplicates(rles: list[Any], max_iou: float) -> list[Any]:
-    """Keep a mask where no better one (earlier in the list) overlaps it by more than ``max_iou``."""
-    if not rles:
-        return []
-    overlap = coco.iou(rles, rles, [0] * len(rles))  # (n, n)
-    kept: list[int] = []
-    for index in range(len(rles)):
-        if not kept or overlap[index, kept].max() <= max_iou:
-            kept.append(index)
-    return [rles[index] for index in kept]

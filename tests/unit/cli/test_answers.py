@@ -60,10 +60,13 @@ def test_every_notation_of_a_region(assess: Callable, photo: Path, mask: Path, t
     labels = tmp_path / "label_maps"
     labels.mkdir()
     Image.fromarray(inside.astype(np.uint8) * 3).save(labels / f"{photo.stem}.png")
+    rois = tmp_path / "rois.json"
+    rois.write_text(json.dumps([{"img": "other.png", "rle": "x"}, {"img": photo.name, "rle": region.counts}]))
     lines = assess(
-        photo, "--box", "20,30,60,80", "--mask", mask, "--rle", rle, "--rle", tmp_path / "rle.json", "--regions", labels
-    )
-    assert [line["region"]["area"] for line in lines] == [2000] * 5
+        photo, "--box", "20,30,60,80", "--mask", mask, "--rle", rle, "--rle", tmp_path / "rle.json",
+        "--regions", labels, "--polygon", "20,30;60,30;60,80;20,80", "--seagull-json", rois,
+    )  # fmt: skip
+    assert [line["region"]["area"] for line in lines] == [2000] * 7
     assert all(line["quality"] == pytest.approx(lines[0]["quality"], abs=1e-4) for line in lines)
     assert assess(photo, "--point", "100,80")[0]["region"]["area"] > 0
 
@@ -113,6 +116,7 @@ def test_one_bad_photograph_does_not_stop_the_others(
         (("--rle", "{nonsense"), "not JSON"),
         (("--mask", "{folder}/none.png"), "none.png"),
         (("--regions", "{folder}/none"), "no such folder"),
+        (("--polygon", "0,0;10,0;10,900"), "Corner 2 of the polygon, 10,900, lies outside"),
     ],
 )
 def test_regions_that_cannot_be_used(
@@ -136,7 +140,10 @@ def test_masks_of_another_size_or_empty(run: Callable, tiny_model: Path, photo: 
 def test_what_is_wrong_for_every_photograph_is_said_once(refused: Callable, photo: Path, tiny_model: Path) -> None:
     assert "no box" in refused("assess", photo, photo, "--model", tiny_model, "--box", "1,2,3")
     assert "no point" in refused("assess", photo, photo, "--model", tiny_model, "--point", "a,b")
+    assert "it has 2 corners" in refused("assess", photo, "--model", tiny_model, "--polygon", "1,2;3,4")
+    assert "none.json" in refused("assess", photo, "--model", tiny_model, "--seagull-json", "none.json")
     assert "sam.pth" in refused("assess", photo, "--model", tiny_model, "--all", "--sam-checkpoint", "sam.pth")
+    assert "sam (model_type) belongs to method 'sam'" in refused("assess", photo, "--all", "--sam-type", "vit_b")
 
 
 def test_the_pixel_limit(run: Callable, tiny_model: Path, photo: Path) -> None:
@@ -175,8 +182,9 @@ def test_ask(run: Callable, refused: Callable, tiny_model: Path, photo: Path) ->
 
 def test_a_conversation(run: Callable, tiny_model: Path, photo: Path, mask: Path) -> None:
     lines = [
-        "/help", "/box 10,20,60,90 face", "/point 150,100", f"/mask {mask} 'my mask'", "/regions", "/use face",
-        "How is the quality of this region?", "/assess", "/assess face", "/reset", "/use image", "/all",
+        "/help", "/box 10,20,60,90 face", "/point 150,100", "/polygon 0,0;30,0;30,30;0,30 roof",
+        f"/mask {mask} 'my mask'", "/regions", "/use face", "How is the quality of this region?", "/assess",
+        "/assess face", "/reset", "/use image", "/all",
         f"/image {photo}", "/regions", "/quit", "never read",
     ]  # fmt: skip
     result = run("chat", photo, "--model", tiny_model, "--set", "max_new_tokens=3", input="\n".join(lines))
@@ -184,8 +192,8 @@ def test_a_conversation(run: Callable, tiny_model: Path, photo: Path, mask: Path
     said = result.stdout
     for part in (
         "/box X0,Y0,X1,Y1 [name]", "Added face: box 10,20,60,90, 10.9%", "Added region 2:", "Added my mask:",
-        "* my mask:", "face> ", "face: quality 0.", "region 2: quality 0.", "image> ", "are forgotten",
-        "are gone", "No region yet.",
+        "Added roof: box 0,0,30,30", "* my mask:", "face> ", "face: quality 0.", "region 2: quality 0.", "image> ",
+        "are forgotten", "are gone", "No region yet.",
     ):  # fmt: skip
         assert part in said, f"{part!r}\n{said}"
     assert "never read" not in said
@@ -195,14 +203,14 @@ def test_nothing_ends_a_conversation_but_its_end(run: Callable, tiny_model: Path
     lines = [
         "/bix 1,2,3,4", "/box", "/box 1,2,3", "/box 0,0,900,900", "/box 0,0,9,9 <bad>", '/mask "open', "/mask none.png",
         "/use", "/use nobody", "/assess", "/assess nobody", "/image", "/image none.jpg", "/point 1,1,1", "x" * 30_000,
-        "Is <region 3> good?", "/box 0,0,20,20 a", "/box 0,0,20,20 A", "/regions",
+        "/polygon", "/polygon 1,2", "Is <region 3> good?", "/box 0,0,20,20 a", "/box 0,0,20,20 A", "/regions",
     ]  # fmt: skip
     result = run("chat", photo, "--model", tiny_model, input="\n".join(lines))
     assert result.exit_code == 0, result.output
     for part in (
         "Did you mean '/box'?", "Something is missing: /box", "no box", "partly outside", "cannot name a region",
         "Close the quotation mark", "none.png", "/use NAME", "no region 'nobody'", "no region yet", "/image FILE",
-        "none.jpg", "no point", "30,000 characters", "<region 3>", "already", "* a: box 0,0,20,20",
+        "none.jpg", "no point", "no polygon", "30,000 characters", "<region 3>", "already", "* a: box 0,0,20,20",
     ):  # fmt: skip
         assert part in result.stdout, f"{part!r}\n{result.stdout}"
     assert "Traceback" not in result.output

@@ -74,6 +74,7 @@ def test_examples_run(
     for number in range(3):
         (folder / "photos" / f"{number}.jpg").write_bytes(photo.read_bytes() + bytes([number]))
     (folder / "label_maps").mkdir()
+    (folder / "rois.json").write_text('[{"img": "a.jpg", "points": [0, 0, 9, 9]}]')
     for run_name in ("quickstart", "bench-roi"):
         (folder / "runs" / run_name).mkdir(parents=True)
         (folder / "runs" / run_name / "model").symlink_to(tiny_model)

@@ -36,7 +36,8 @@ def test_the_pixel_limit_is_that_of_the_reader() -> None:
     ("values", "words"),
     [
         ({"source": "p", "regions": {"method": "label_maps"}}, "needs dir"),
-        ({"source": "p", "regions": {"method": "sam"}}, "needs checkpoint"),
+        ({"source": "p", "regions": {"method": "sam"}}, "needs sam.checkpoint"),
+        ({"source": "p", "regions": {"sam": {"dtype": "bfloat16"}}}, "sam .dtype. belongs to method 'sam'"),
         ({"source": "p", "regions": {"dir": "maps"}}, "belongs to method 'label_maps'"),
         ({"source": "builtin", "regions": {"method": "label_maps", "dir": "maps"}}, "folder of photographs"),
         ({"source": "builtin:all"}, "builtin:installed"),

@@ -20,7 +20,7 @@ from seagull_tune.regions.parse import (
     regions_from_box,
     regions_from_label_map,
     regions_from_mask_file,
-    regions_from_rle,
+    regions_from_polygon,
 )
 
 H, W = 30, 40
@@ -85,35 +85,6 @@ def test_bad_mask_files(mask: np.ndarray, tmp_path: Path) -> None:
         regions_from_mask_file(tmp_path / "text.png", H, W)
 
 
-def test_rle_text_file_list_and_annotation(mask: np.ndarray, tmp_path: Path) -> None:
-    region = encode(mask, "dog")
-    rle = {"size": [H, W], "counts": region.counts}
-    text = json.dumps({**rle, "name": "dog"})
-    (tmp_path / "dog.json").write_text(text)
-    assert regions_from_rle(text, H, W) == [region]
-    assert regions_from_rle(tmp_path / "dog.json", H, W) == [region]
-    assert regions_from_rle({"segmentation": rle, "name": "dog"}, H, W) == [region]
-    assert [r.area for r in regions_from_rle(json.dumps([rle, rle]), H, W)] == [220, 220]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("nothing.json", "neither JSON text nor a file"),
-        ("{not json", "not JSON"),
-        ("[]", "no region"),
-        ("[1, 2]", "needs"),
-        ('{"size": [10, 10], "counts": [0, 100]}', r"10x10.*image has 40x30"),
-        ('{"size": [30, 40], "counts": [1200]}', "empty"),
-        ('{"segmentation": [[1, 2, 3, 4, 5, 6]]}', "needs"),
-        ("[" * 100_000, "not JSON|neither"),
-    ],
-)
-def test_bad_rle_text(text: str, words: str) -> None:
-    with pytest.raises(RegionError, match=words):
-        regions_from_rle(text, H, W)
-
-
 def test_label_map_folder(tmp_path: Path) -> None:
     labels = np.zeros((H, W), np.uint16)
     labels[:10], labels[20:] = 2, 900
@@ -144,15 +115,55 @@ def test_bad_label_map_folder(tmp_path: Path) -> None:
         regions_from_label_map(saved(tmp_path / "colour.png", colour), H, W)
 
 
+def test_a_label_map_with_one_region(tmp_path: Path) -> None:
+    (region,) = regions_from_label_map(saved(tmp_path / "full.png", np.full((H, W), 7, np.uint8)), H, W)
+    assert (region.name, region.area) == ("label 7", H * W)
+    labels = np.zeros((H, W), np.uint8)
+    labels[:2, :2] = 1
+    path = saved(tmp_path / "dot.png", labels)
+    with pytest.raises(RegionError, match=r"dot\.png: The label map has no region: its values are \[0, 1\].*2\.00%"):
+        regions_from_label_map(path, H, W, min_area_share=0.02)
+
+
+def test_polygon_text() -> None:
+    (region,) = regions_from_polygon(" 2,3; 8,3;8,7 ;2,7;", H, W)
+    assert (region.name, region.area, region.box_xyxy) == ("polygon of 4 corners", 24, (2, 3, 8, 7))
+    assert regions_from_polygon("0.5,0;10,0;10,9.5", H, W)[0].area > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "corner 0 is ''"),
+        ("1,2;3,4", "it has 2 corners; allowed is x,y;x,y;x,y"),
+        ("1,2;3;4,5", "corner 1 is '3'"),
+        ("1,2;3,4;5,x", "corner 2 is '5,x'"),
+        ("1,2;3,4;5,nan", "corner 2 is '5,nan'"),
+        ("1,2;3,4,5;6,7", "corner 1 is '3,4,5'"),
+        ("1,2;50,4;5,9", r"Corner 1 of the polygon, 50,4, lies outside the image of 40x30"),
+        ("1,2;1,2;1,2", "empty"),
+    ],
+)
+def test_bad_polygon_text(text: str, words: str) -> None:
+    with pytest.raises(RegionError, match=words):
+        regions_from_polygon(text, H, W)
+
+
 def test_query_resolves_in_the_order_of_its_fields(mask: np.ndarray, tmp_path: Path) -> None:
     image = np.zeros((H, W, 3), np.uint8)
     saved(tmp_path / "photo.png", mask.astype(np.uint8))
+    rois = tmp_path / "rois.json"
+    rois.write_text(json.dumps([{"img": "photo.png", "points": [1, 2, 3, 4]}]))
     query = RegionQuery(
-        boxes=("0,0,4,4", "1,1,3,3"), points=("39,29",), masks=(tmp_path / "photo.png",),
+        boxes=("0,0,4,4", "1,1,3,3"), points=("39,29",), polygons=("0,0;9,0;0,9",),
+        masks=(tmp_path / "photo.png",), seagull_json=rois,
         rles=(json.dumps({"size": [H, W], "counts": encode(mask).counts}),), region_dir=tmp_path, all=True,
     )  # fmt: skip
-    names = [region.name for region in query.resolve(image, "photo", Quarters())]
-    assert names == ["box 0,0,4,4", "box 1,1,3,3", "20,15", "photo", "", "label 1", "0,0", "20,0", "0,15", "20,15"]
+    names = [region.name for region in query.resolve(image, tmp_path / "photo.png", Quarters())]
+    assert names == [
+        "box 0,0,4,4", "box 1,1,3,3", "20,15", "polygon of 3 corners", "photo", "", "entry 0", "label 1",
+        "0,0", "20,0", "0,15", "20,15",
+    ]  # fmt: skip
     assert RegionQuery().empty
     with pytest.raises(RegionError, match="No region"):
         RegionQuery().resolve(image, "photo", Quarters())

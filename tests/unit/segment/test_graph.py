@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
+from seagull_tune.config.regions import SamSettings
 from seagull_tune.errors import CheckpointError, ConfigError, DataError, RegionError
 from seagull_tune.regions.boxes import box_region
 from seagull_tune.regions.masks import decode, decode_all
@@ -120,6 +122,6 @@ def test_bad_images_settings_and_names() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'graph'"):
         build_segmenter("grahp")
     with pytest.raises(ConfigError, match="takes no checkpoint"):
-        build_segmenter("graph", checkpoint="sam.pth")
+        build_segmenter("graph", sam=SamSettings(checkpoint=Path("sam.pth")))
     with pytest.raises(CheckpointError, match="none was given"):
         build_segmenter("sam")
