@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow.compute as pc
 
 from data_builders.progress import progress_bar
 from data_builders.splits import find_leaks
@@ -28,6 +30,8 @@ from seagull_tune.records import DistortionStep, Recipe, RegionLabel
 from seagull_tune.regions.masks import box_of_mask, decode
 
 _SHOWN = 20
+_SAME_QUALITY = 1e-6
+"""How far a stored float32 may be from the MOS it was made from."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,10 @@ def validate_dataset(
     problems: list[Problem] = []
     total = len(images) + len(samples)
     with progress_bar("Checking", "rows", show_progress) as tick:
-        records = _check_images(images, root if check_images else None, problems, lambda done: tick(done, total))
+        judged = set(samples.table.filter(pc.is_valid(samples.table["mos"])).column("image_id").to_pylist())
+        records = _check_images(
+            images, judged, root if check_images else None, problems, lambda done: tick(done, total)
+        )
         _check_samples(samples, records, problems, lambda done: tick(len(images) + done, total))
     leaks = find_leaks((r.scene_id, r.sha256, r.split) for r in records.values())
     problems += [Problem("images", leak) for leak in leaks]
@@ -123,9 +130,9 @@ def _rows(table: RowTable) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_images(
-    table: RowTable, root: Path | None, problems: list[Problem], tick: Callable[[int], None]
+    table: RowTable, judged: Container[str], root: Path | None, problems: list[Problem], tick: Callable[[int], None]
 ) -> dict[str, ImageRecord]:
-    """Returns the rows that could be read, by image id."""
+    """Returns the rows that could be read, by image id; ``judged``: the images of samples with a MOS."""
     records: dict[str, ImageRecord] = {}
     for number, row in _rows(table):
         where = table.where(number)
@@ -137,7 +144,7 @@ def _check_images(
         if record.image_id in records:
             problems.append(Problem(where, f"image_id {record.image_id!r} occurs twice."))
         records[record.image_id] = record
-        problems += [Problem(where, reason) for reason in _image_problems(record)]
+        problems += [Problem(where, reason) for reason in _image_problems(record, judged)]
         if root is not None:
             try:
                 load_image(record, root, where)
@@ -147,9 +154,9 @@ def _check_images(
     return records
 
 
-def _image_problems(record: ImageRecord) -> Iterator[str]:
-    if not record.regions:
-        yield "the image has no region."
+def _image_problems(record: ImageRecord, judged: Container[str]) -> Iterator[str]:
+    if not record.regions and record.image_id not in judged:
+        yield "the image has no region, and no sample of it a MOS: nothing is known of it."
     for index, region in enumerate(record.regions):
         try:
             mask = decode(region)
@@ -180,27 +187,32 @@ def _sample_problems(row: Mapping[str, Any], records: Mapping[str, ImageRecord])
     if record is None:
         yield f"image_id {row['image_id']!r} is in no row of the images table."
     try:
-        recipe = recipe_from_rows(row["recipe"])
+        recipe = None if row["recipe"] is None else recipe_from_rows(row["recipe"])
     except (DataError, TypeError) as error:
         yield f"recipe: {error}"
         return
     n_regions = len(record.regions) if record is not None else len(row["labels"])
-    for index, step in enumerate(recipe.steps):
+    for index, step in enumerate(recipe.steps if recipe is not None else ()):
         for reason in _step_problems(step, n_regions):
             yield f"recipe step {index}: {reason}"
     quality = row["image_quality"]
-    if quality is None or not 0.0 <= quality <= 1.0:
+    if quality is None and recipe is not None:
+        yield "image_quality is missing, and the sample was rendered; allowed: [0, 1]."
+    if quality is not None and not 0.0 <= quality <= 1.0:
         yield f"image_quality is {quality!r}; allowed: [0, 1]."
     if len(row["labels"]) != n_regions:
         yield f"{len(row['labels'])} labels, but image {row['image_id']!r} has {n_regions} regions."
     try:
-        labels = sample_from_row(row).labels
+        sample = sample_from_row(row)
     except (DataError, TypeError) as error:
         yield f"labels: {error}"
         return
-    for index, label in enumerate(labels):
-        for reason in _label_problems(label, recipe):
-            yield f"label {index}: {reason}"
+    if sample.opinion is not None and (quality is None or abs(quality - sample.opinion.quality) > _SAME_QUALITY):
+        yield f"image_quality is {quality!r}, but the MOS stands for {sample.opinion.quality:.6g}."
+    if recipe is not None:  # of other pictures nobody knows what was done
+        for index, label in enumerate(sample.labels):
+            for reason in _label_problems(label, recipe):
+                yield f"label {index}: {reason}"
 
 
 def _step_problems(step: DistortionStep, n_regions: int) -> Iterator[str]:

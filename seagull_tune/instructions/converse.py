@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     "question_parts",
     "scoring_conversation",
     "system_message",
+    "visit_seed",
 ]
 
 T = TypeVar("T")
@@ -89,6 +91,11 @@ def build_conversation(
         answer = answer_parts(turn.task, label, prompts, form, turn.type_name, settings.severity_smoothing)
         messages += [Message("user", first + asked), Message("assistant", answer)]
     return Conversation(tuple(messages), tuple(order))
+
+
+def visit_seed(prompt_seed: int, visit: int) -> int:
+    """Seed of the conversation of one visit (from 0) of the sample whose row holds ``prompt_seed``."""
+    return int.from_bytes(hashlib.sha256(f"{prompt_seed}/{visit}".encode()).digest()[:8], "big")
 
 
 def scoring_conversation(

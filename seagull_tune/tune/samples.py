@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from torch.utils.data import Dataset
@@ -12,7 +11,7 @@ from seagull_tune.data.collate import TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.instructions.chat import EncodedChat
-from seagull_tune.instructions.converse import build_conversation
+from seagull_tune.instructions.converse import build_conversation, visit_seed
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.tune.front_cache import FrontCache
 
@@ -66,8 +65,3 @@ class TrainingSamples(Dataset[TrainingItem]):
         rendered = self.rows[row]
         visual = self.processor.visual(rendered.image, rendered.masks)
         return TrainingItem(sample.sample_id, labels, encoded, mentions, visual=visual)
-
-
-def visit_seed(prompt_seed: int, visit: int) -> int:
-    """Seed of the conversation of one visit of one sample."""
-    return int.from_bytes(hashlib.sha256(f"{prompt_seed}/{visit}".encode()).digest()[:8], "big")

@@ -12,6 +12,7 @@ from seagull_tune.instructions.converse import (
     free_turn,
     question_parts,
     scoring_conversation,
+    visit_seed,
 )
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import DISTORTION_TYPES
@@ -138,3 +139,9 @@ def test_settings_are_validated() -> None:
         load_config(ConversationSettings, overrides=zero)
     with pytest.raises(DataError, match="at least one labelled region"):
         build_conversation([], 0, None, ConversationSettings())  # type: ignore[arg-type]
+
+
+def test_visit_seeds_differ() -> None:
+    seeds = {visit_seed(prompt, visit) for prompt in range(20) for visit in range(20)}
+    assert len(seeds) == 400 and all(0 <= seed < 2**64 for seed in seeds)
+    assert visit_seed(3, 4) == visit_seed(3, 4)

@@ -13,7 +13,7 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.tune.front_cache import build_front_cache
-from seagull_tune.tune.samples import TrainingSamples, visit_seed
+from seagull_tune.tune.samples import TrainingSamples
 
 Tiny = tuple[SeagullForConditionalGeneration, SeagullProcessor]
 SETTINGS = ConversationSettings()
@@ -76,9 +76,3 @@ def test_a_cache_replaces_the_picture(tiny: Tiny, rows: RoiDataset, tmp_path: Pa
     item = samples[0]
     assert item.visual is None and item.statistics is not None
     np.testing.assert_array_equal(item.statistics["maps"], cache.read(4)["maps"])
-
-
-def test_visit_seeds_differ() -> None:
-    seeds = {visit_seed(prompt, visit) for prompt in range(20) for visit in range(20)}
-    assert len(seeds) == 400 and all(0 <= seed < 2**64 for seed in seeds)
-    assert visit_seed(3, 4) == visit_seed(3, 4)
