@@ -46,7 +46,8 @@ class Commands(TyperGroup):
 
 
 ORDER = (
-    "quickstart", "build", "validate", "stats", "pretrain", "finetune", "evaluate", "assess", "ask", "chat", "doctor",
+    "quickstart", "build", "import", "export", "validate", "stats", "pretrain", "finetune", "evaluate", "assess", "ask",
+    "chat", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

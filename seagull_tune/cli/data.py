@@ -68,7 +68,7 @@ def build(
     }  # fmt: skip
     settings = resolve(BuildConfig, config, overrides(changes, sets), DEFAULT_BUILD)
     if "workers" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"workers": _processors()})
+        settings = settings.model_copy(update={"workers": processors()})
     if dry_run:
         show_plan(settings, f"Build a data set in {out}:", f"  {plan_in_words(settings, out)}")
         return
@@ -80,7 +80,7 @@ def build(
         raise typer.Exit(DONE_IN_PART)
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use (macOS does not say, and all are counted)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
