@@ -18,6 +18,7 @@ from typing import Any
 import filelock
 from datasets import Features
 
+from data_builders.card import write_card
 from data_builders.importers.base import Importer, Report, file_hash
 from data_builders.importers.mos_csv import MosImporter
 from data_builders.importers.pandabench import PandaImporter
@@ -142,6 +143,7 @@ def _import(
         "failed": [asdict(failure) for failure in failed],
     }  # fmt: skip
     atomic_write_text(staging / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_card(staging)
     return summary
 
 

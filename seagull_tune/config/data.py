@@ -118,6 +118,7 @@ class BuildConfig(StrictModel):
             None keeps them whole.
         max_pixels: photographs with more pixels are refused.
         embed_images: whether the image files are stored in the data set itself.
+        licence: of the photographs, for the data card; the built-in ones have their own.
         shard_images: source photographs per shard.
         workers: processes; the result does not depend on it.
     """
@@ -134,6 +135,7 @@ class BuildConfig(StrictModel):
     tile_side: Annotated[int, Field(ge=64)] | None = None
     max_pixels: Annotated[int, Field(ge=1)] = 178_000_000
     embed_images: bool = False
+    licence: str = "unknown"
     shard_images: Annotated[int, Field(ge=1, le=10_000)] = 8
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
 
