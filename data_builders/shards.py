@@ -169,7 +169,7 @@ def write_table(table: pa.Table, target: Path) -> None:
     staging = target.with_name(target.name + PARTIAL_SUFFIX)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, staging, compression="zstd")
+        pq.write_table(table, staging, compression="zstd", write_page_checksum=True)
         with staging.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(staging, target)

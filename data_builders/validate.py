@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
+from data_builders.perceptual_hash import dct_hash
+from data_builders.plausibility import Labels, near_duplicates, outliers, rare_classes
 from data_builders.progress import progress_bar
 from data_builders.splits import find_leaks
+from seagull_tune.config.tools import Plausibility
 from seagull_tune.data.schema import (
     MANIFEST,
     ImageRecord,
     RowTable,
     image_from_row,
     load_image,
+    load_picture,
     open_tables,
     read_manifest,
     recipe_from_rows,
@@ -55,12 +59,14 @@ class ValidationReport:
         folder: the data set.
         n_images, n_samples: rows checked.
         problems: what is wrong, in the order of the rows.
+        warnings: what is valid but not plausible.
     """
 
     folder: Path
     n_images: int
     n_samples: int
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -68,15 +74,18 @@ class ValidationReport:
         return not self.problems
 
     def describe(self, limit: int = _SHOWN) -> str:
-        """The report as a person reads it, with the first ``limit`` problems."""
+        """The report as a person reads it, with the first ``limit`` problems and as many warnings."""
         rows = f"{self.n_images} images and {self.n_samples} samples"
-        if self.ok:
-            return f"{self.folder}: {rows}, all valid."
-        lines = [f"{self.folder}: {rows}, {len(self.problems)} problems:"]
-        lines += [f"  {problem.where}: {problem.reason}" for problem in self.problems[:limit]]
-        if len(self.problems) > limit:
-            lines.append(f"  ... and {len(self.problems) - limit} more")
+        verdict = "all valid." if self.ok else f"{len(self.problems)} problems:"
+        lines = [f"{self.folder}: {rows}, {verdict}", *_listed(self.problems, limit)]
+        if self.warnings:
+            lines += [f"{len(self.warnings)} warnings (valid, but not plausible):", *_listed(self.warnings, limit)]
         return "\n".join(lines)
+
+
+def _listed(problems: tuple[Problem, ...], limit: int) -> list[str]:
+    lines = [f"  {problem.where}: {problem.reason}" for problem in problems[:limit]]
+    return lines + [f"  ... and {len(problems) - limit} more"] * (len(problems) > limit)
 
 
 def validate_dataset(
@@ -84,18 +93,21 @@ def validate_dataset(
     image_root: str | Path | None = None,
     check_images: bool = True,
     show_progress: bool = True,
+    limits: Plausibility | None = None,
 ) -> ValidationReport:
     """Check every row of a data set.
 
     Images: ids differ, regions decode to the stored area and box, the photograph is there, unchanged and of the stored
     size. Samples: ids differ, the image exists, one label per region, labels in range and consistent with the recipe,
-    variants and parameters known, region indices exist. Splits: no scene and no photograph in two. Counts: as recorded.
+    variants and parameters known, region indices exist, picture files as recorded. Splits: no scene and no photograph
+    in two. Counts: as recorded. Warnings: see :mod:`data_builders.plausibility`.
 
     Args:
         folder: the data set.
         image_root: where the photographs are now, if they were moved.
         check_images: whether photographs are read, hashed and decoded.
         show_progress: whether progress is shown on standard error.
+        limits: from where on it warns; None takes the defaults. Photographs are compared only if they are read.
 
     Raises:
         DataError: it cannot be opened at all: no data set, unfinished, another schema version, a damaged file.
@@ -105,19 +117,29 @@ def validate_dataset(
     manifest = read_manifest(folder)
     root = Path(image_root or manifest.get("image_root") or folder)
     problems: list[Problem] = []
+    hashes: dict[str, int] | None = {} if check_images else None
     total = len(images) + len(samples)
     with progress_bar("Checking", "rows", show_progress) as tick:
         judged = set(samples.table.filter(pc.is_valid(samples.table["mos"])).column("image_id").to_pylist())
-        records = _check_images(
-            images, judged, root if check_images else None, problems, lambda done: tick(done, total)
-        )
-        _check_samples(samples, records, problems, lambda done: tick(len(images) + done, total))
+        records = _check_images(images, judged, root, hashes, problems, lambda done: tick(done, total))
+        pictures = root if check_images else None
+        _check_samples(samples, records, pictures, problems, lambda done: tick(len(images) + done, total))
     leaks = find_leaks((r.scene_id, r.sha256, r.split) for r in records.values())
     problems += [Problem("images", leak) for leak in leaks]
     for name, found in (("n_images", len(images)), ("n_samples", len(samples))):
         if manifest.get(name) != found:
             problems.append(Problem(MANIFEST, f"{name} is {manifest.get(name)!r}, but the files hold {found} rows."))
-    return ValidationReport(folder, len(images), len(samples), tuple(problems))
+    warnings = _warnings(samples, records, hashes or {}, limits or Plausibility())
+    return ValidationReport(folder, len(images), len(samples), tuple(problems), tuple(warnings))
+
+
+def _warnings(
+    samples: RowTable, records: Mapping[str, ImageRecord], hashes: Mapping[str, int], limits: Plausibility
+) -> Iterator[Problem]:
+    labels = Labels.of(samples)
+    yield from (Problem("samples", reason) for reason in rare_classes(labels, limits))
+    yield from (Problem("images", reason) for reason in near_duplicates(records, hashes, limits))
+    yield from (Problem(samples.where(row), reason) for row, reason in outliers(labels))
 
 
 def _rows(table: RowTable) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -130,9 +152,19 @@ def _rows(table: RowTable) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_images(
-    table: RowTable, judged: Container[str], root: Path | None, problems: list[Problem], tick: Callable[[int], None]
+    table: RowTable,
+    judged: Container[str],
+    root: Path,
+    hashes: dict[str, int] | None,
+    problems: list[Problem],
+    tick: Callable[[int], None],
 ) -> dict[str, ImageRecord]:
-    """Returns the rows that could be read, by image id; ``judged``: the images of samples with a MOS."""
+    """Returns the rows that could be read, by image id, without embedded files.
+
+    Args:
+        judged: the images of samples with a MOS.
+        hashes: gets the perceptual hash of every photograph that can be read; None reads none.
+    """
     records: dict[str, ImageRecord] = {}
     for number, row in _rows(table):
         where = table.where(number)
@@ -143,11 +175,11 @@ def _check_images(
             continue
         if record.image_id in records:
             problems.append(Problem(where, f"image_id {record.image_id!r} occurs twice."))
-        records[record.image_id] = record
+        records[record.image_id] = replace(record, file_bytes=None)  # a whole data set of them would fill the memory
         problems += [Problem(where, reason) for reason in _image_problems(record, judged)]
-        if root is not None:
+        if hashes is not None:
             try:
-                load_image(record, root, where)
+                hashes[record.image_id] = dct_hash(load_image(record, root, where))
             except SeagullError as error:
                 problems.append(Problem(where, str(error)))
         tick(number + 1)
@@ -170,7 +202,11 @@ def _image_problems(record: ImageRecord, judged: Container[str]) -> Iterator[str
 
 
 def _check_samples(
-    table: RowTable, records: Mapping[str, ImageRecord], problems: list[Problem], tick: Callable[[int], None]
+    table: RowTable,
+    records: Mapping[str, ImageRecord],
+    root: Path | None,
+    problems: list[Problem],
+    tick: Callable[[int], None],
 ) -> None:
     seen: set[str] = set()
     for number, row in _rows(table):
@@ -178,11 +214,14 @@ def _check_samples(
         if row["sample_id"] in seen:
             problems.append(Problem(where, f"sample_id {row['sample_id']!r} occurs twice."))
         seen.add(row["sample_id"])
-        problems += [Problem(where, reason) for reason in _sample_problems(row, records)]
+        problems += [Problem(where, reason) for reason in _sample_problems(row, records, root, where)]
         tick(number + 1)
 
 
-def _sample_problems(row: Mapping[str, Any], records: Mapping[str, ImageRecord]) -> Iterator[str]:
+def _sample_problems(
+    row: Mapping[str, Any], records: Mapping[str, ImageRecord], root: Path | None, where: str
+) -> Iterator[str]:
+    """What is wrong with a row; picture files are read below ``root``, unless it is None."""
     record = records.get(row["image_id"])
     if record is None:
         yield f"image_id {row['image_id']!r} is in no row of the images table."
@@ -209,6 +248,11 @@ def _sample_problems(row: Mapping[str, Any], records: Mapping[str, ImageRecord])
         return
     if sample.opinion is not None and (quality is None or abs(quality - sample.opinion.quality) > _SAME_QUALITY):
         yield f"image_quality is {quality!r}, but the MOS stands for {sample.opinion.quality:.6g}."
+    if sample.picture is not None and record is not None and root is not None:
+        try:
+            load_picture(sample.picture, record, root, where)
+        except DataError as error:
+            yield str(error)
     if recipe is not None:  # of other pictures nobody knows what was done
         for index, label in enumerate(sample.labels):
             for reason in _label_problems(label, recipe):

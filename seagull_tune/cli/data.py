@@ -110,7 +110,10 @@ def validate(
     sets: SetOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Check every row of a data set and name what is wrong (exit code 1 if anything is)."""
+    """Check every row of a data set and name what is wrong (exit code 1 if anything is).
+
+    What is valid but not plausible is a warning: rare classes, contradictory labels, near copies across splits.
+    """
     from seagull_tune.config.tools import ValidateConfig
 
     changes = {"image_root": image_root, "check_images": False if tables_only else None}
@@ -120,7 +123,7 @@ def validate(
         return
     from data_builders.validate import validate_dataset
 
-    report = validate_dataset(dataset, settings.image_root, settings.check_images)
+    report = validate_dataset(dataset, settings.image_root, settings.check_images, limits=settings.plausibility)
     typer.echo(report.describe(settings.shown))
     if not report.ok:
         raise typer.Exit(DONE_IN_PART)

@@ -18,7 +18,7 @@ from seagull_tune.data.schema.rows import ImageRecord
 from seagull_tune.distortions.recipe import render
 from seagull_tune.errors import DataError
 from seagull_tune.images import MAX_PIXELS, decode_image
-from seagull_tune.records import Sample
+from seagull_tune.records import PictureFile, Sample
 from seagull_tune.regions.masks import decode_all
 
 
@@ -115,14 +115,25 @@ def sample_pixels(
         DataError: a recipe that cannot be rendered; a picture that is missing, was changed, or has another size.
     """
     if sample.picture is not None:
-        path = image_root / sample.picture.source
-        name = f"{path} ({where}, sample {sample.sample_id!r})"
-        data = _read(path, name)
-        _check_hash(data, sample.picture.sha256, name)
-        picture = decode_image(data, name, max_pixels)
-        _check_size(picture, record, name)
-        return picture
+        return load_picture(sample.picture, record, image_root, f"{where}, sample {sample.sample_id!r}", max_pixels)
     return np.array(image) if sample.recipe is None else render(image, sample.recipe, masks)
+
+
+def load_picture(
+    picture: PictureFile, record: ImageRecord, image_root: Path, where: str, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """The picture file of a sample, uint8 (H, W, 3), after its content hash and size were checked.
+
+    Raises:
+        DataError: it is missing, was changed, or has another size than its image.
+    """
+    path = image_root / picture.source
+    name = f"{path} ({where})"
+    data = _read(path, name)
+    _check_hash(data, picture.sha256, name)
+    pixels = decode_image(data, name, max_pixels)
+    _check_size(pixels, record, name)
+    return pixels
 
 
 def _read(path: Path, name: str) -> bytes:
