@@ -12,7 +12,7 @@ import numpy as np
 
 from data_builders.executors import run_tasks
 from data_builders.exporters.base import Exporter, Item, Opened
-from data_builders.progress import progress_bar
+from data_builders.progress import Tick, progress_bar
 from seagull_tune.config.exchange import ExportConfig
 from seagull_tune.data.schema import load_image, masks_of, sample_pixels
 from seagull_tune.errors import DataError
@@ -51,7 +51,8 @@ def write_pictures(
         DataError: two pictures of one name, or one that cannot be rendered.
         OSError: a file cannot be written.
     """
-    total, tasks = _plan(data, exporter, out, config)
+    with progress_bar("Looking at samples", "images", show_progress) as tick:
+        total, tasks = _plan(data, exporter, out, config, tick)
     missing = sum(len(task.files) for task in tasks)
     done = total - missing
     with progress_bar("Writing pictures", "pictures", show_progress and missing > 0) as tick:
@@ -61,10 +62,12 @@ def write_pictures(
     return total, missing
 
 
-def _plan(data: Opened, exporter: Exporter, out: Path, config: ExportConfig) -> tuple[int, list[PictureTask]]:
+def _plan(
+    data: Opened, exporter: Exporter, out: Path, config: ExportConfig, tick: Tick
+) -> tuple[int, list[PictureTask]]:
     owners: dict[str, str] = {}
     tasks = []
-    for row in data.rows:
+    for done, row in enumerate(data.rows, start=1):
         item = data.item(row)
         files = []
         for path, sample in exporter.pictures(item):
@@ -76,6 +79,7 @@ def _plan(data: Opened, exporter: Exporter, out: Path, config: ExportConfig) -> 
                 files.append((path, sample.sample_id if sample is not None else None))
         if files:
             tasks.append(PictureTask(data.folder, data.image_root, row, out, tuple(files), config.max_pixels))
+        tick(done, len(data))
     return len(owners), tasks
 
 

@@ -129,11 +129,10 @@ def _import(
     with progress_bar("Reading images", "images", show_progress) as tick:
         rows = _image_rows(importer, splits, counts, report, tick)
         n_images = shards.write(rows, IMAGES_DIR, IMAGES_FEATURES)
+    _require(n_images, config, failed)
     with progress_bar("Reading samples", "samples", show_progress) as tick:
         n_samples = shards.write(_sample_rows(importer, counts, report, tick), SAMPLES_DIR, SAMPLES_FEATURES)
-    if not n_samples:
-        reasons = "\n".join(f"  {failure.image_id}: {failure.reason}" for failure in failed[:10])
-        raise DataError(f"Nothing of {config.source} could be used:\n{reasons}")
+    _require(n_samples, config, failed)
     summary = ImportSummary(folder, n_images, sum(counts.values()), n_samples, tuple(failed))
     manifest = {
         "schema_version": SCHEMA_VERSION, "complete": True, "config_hash": identity,
@@ -145,6 +144,12 @@ def _import(
     atomic_write_text(staging / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     write_card(staging)
     return summary
+
+
+def _require(count: int, config: ImportConfig, failed: Sequence[Failure]) -> None:
+    if not count:
+        reasons = "\n".join(f"  {failure.image_id}: {failure.reason}" for failure in failed[:10])
+        raise DataError(f"Nothing of {config.source} could be used:\n{reasons}")
 
 
 def _image_rows(

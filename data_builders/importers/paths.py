@@ -59,7 +59,9 @@ def outline(value: Any, depth: int = _DEEP) -> str:
         shown = [f"{key}: {outline(entry, depth - 1)}" for key, entry in list(value.items())[:_WIDE]]
         return "{" + ", ".join(shown + ["..."] * (len(value) > _WIDE)) + "}"
     if isinstance(value, list):
-        return f"[{outline(value[0], depth - 1) if depth else ''}, ...]" if value else "[]"
+        if not value or not depth:
+            return "[...]" if value else "[]"
+        return f"[{outline(value[0], depth - 1)}, ...]"
     if isinstance(value, bool) or value is None:
         return {None: "null", True: "true", False: "false"}[value]
     return "text" if isinstance(value, str) else "number"

@@ -14,7 +14,7 @@ from typing import Any
 from data_builders.exporters.seagull_100w import DISTORTED, REFERENCES
 from data_builders.importers.base import FoundImage, Report, file_hash, number_of, scaled, severities_from, severity_of
 from data_builders.importers.json_stream import stream_json
-from data_builders.importers.paths import get, put_together
+from data_builders.importers.paths import get, outline, put_together
 from data_builders.shards import seed_of
 from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import ImportConfig
@@ -77,7 +77,10 @@ class SeagullImporter:
             name = put_together(keys.picture, place, value, where)
             match = _PICTURE.fullmatch(name)
             if match is None:
-                raise DataError(f"{where}: {name!r} names no picture <Type>_<k>/<id>; see seagull.scores.picture.")
+                raise DataError(
+                    f"{where}: {name!r} names no picture <Type>_<k>/<id>; the entry is {outline(value)}. Name the keys "
+                    "of this file with --config or --set, seagull.scores (docs/data-format.md, Importing)."
+                )
             labels = self._labels(value, match["type"].lower(), where, report)
             source = f"{DISTORTED}/{match['type']}/{match['type']}_{match['k']}/{match['id']}.png"
             if labels is None:
@@ -121,5 +124,8 @@ class SeagullImporter:
 
 def _objects(rles: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(rles, list) or not all(isinstance(rle, dict) for rle in rles):
-        raise RegionError(f"the regions must be a list of RLE objects (size, counts); got {str(rles)[:60]!r}.")
+        raise DataError(
+            f"{where}: the regions must be a list of RLE objects (size, counts), and are {outline(rles)}. Name their "
+            "place with --config or --set, seagull.rois.rles (docs/data-format.md, Importing)."
+        )
     return rles

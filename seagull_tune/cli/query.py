@@ -31,7 +31,8 @@ RleOption = Annotated[
     list[str] | None, typer.Option("--rle", metavar="JSON", help="COCO RLE, as JSON text or a JSON file; repeatable.")
 ]
 LabelMapsOption = Annotated[
-    Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
+    Path | None,
+    typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem; or lists of RLE, one JSON."),
 ]
 SamCheckpointOption = Annotated[
     Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")

@@ -25,7 +25,8 @@ class RegionSource(StrictModel):
     """Where the regions of a photograph come from.
 
     Attributes:
-        method: ``graph`` (no weights), ``label_maps`` (a folder of PNG files, one per image stem), ``sam``.
+        method: ``graph`` (no weights), ``label_maps`` (a folder of PNG label maps, or of JSON lists of RLE objects,
+            one file per image stem), ``sam``.
         dir: the folder of label maps; only for ``label_maps``, and needed there.
         checkpoint: SAM's weights; only for ``sam``, and needed there.
         model_type: SAM's size; None reads it from the weights.
