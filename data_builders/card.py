@@ -157,12 +157,12 @@ def _sizes(images: pa.Table, samples: pa.Table) -> str:
 
 
 def _families(samples: pa.Table) -> str:
-    """Steps per type and variant; samples without a recipe are counted apart."""
+    """How often each variant is applied; samples without a step, or without a recipe, are counted apart."""
     unknown = samples["recipe"].null_count
     steps = pc.list_flatten(samples["recipe"])
     names = pc.binary_join_element_wise(pc.struct_field(steps, "type"), pc.struct_field(steps, "variant"), "/")
     counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(names).to_pylist()}
-    lines = [f"- {name}: {counts[name]} steps" for name in sorted(counts)]
+    lines = [f"- {name}: {counts[name]}" for name in sorted(counts)]
     pristine = pc.sum(pc.equal(pc.list_value_length(samples["recipe"]), 0)).as_py() or 0
     lines += [f"- pristine: {pristine} samples"] * bool(pristine)
     lines += [f"- pictures that came as they are: {unknown}"] * bool(unknown)

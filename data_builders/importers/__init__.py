@@ -169,7 +169,7 @@ def _image_rows(
             report(found.image_id, str(error))
             continue
         counts[found.image_id] = len(found.regions)
-        tick(len(counts), max(len(splits), len(counts)))
+        tick(len(counts), len(splits))
         yield image_to_row(record)
 
 
@@ -184,7 +184,7 @@ def _sample_rows(importer: Importer, counts: Mapping[str, int], report: Report, 
             )
         else:
             yield sample_to_row(sample, quality)
-        tick(done, max(done, len(counts)))
+        tick(done, None)
 
 
 class _Shards:

@@ -36,7 +36,7 @@ def test_the_card_says_what_is_there(dataset: Path) -> None:
     steps = [step for recipe in samples.table["recipe"].to_pylist() for step in recipe]
     name = f"{steps[0]['type']}/{steps[0]['variant']}"
     count = sum(f"{step['type']}/{step['variant']}" == name for step in steps)
-    assert f"- {name}: {count} steps" in body
+    assert f"- {name}: {count}\n" in body
     assert "full-reference measure" in body and "- unknown: the photographs" in body
     assert all(f"{key} {version}" in body for key, version in load_prompts().versions.items())
     assert write_card(dataset).read_text() == text
