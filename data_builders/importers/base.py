@@ -13,7 +13,7 @@ from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import Scale
 from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
-from seagull_tune.levels import DISTORTION_TYPES
+from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.records import Region, Sample
 
 Report = Callable[[str, str], None]
@@ -91,6 +91,18 @@ def number_of(value: Any, what: str) -> float:
     return number
 
 
+def whole_of(value: Any, what: str, high: int) -> int:
+    """A whole number 0..high.
+
+    Raises:
+        DataError: not a number, not a whole one, or outside.
+    """
+    number = number_of(value, what)
+    if number not in range(high + 1):
+        raise DataError(f"{what} is {value!r}; allowed: 0..{high}, in whole numbers.")
+    return int(number)
+
+
 def scaled(value: Any, scale: Scale, what: str) -> float:
     """A score of others on our scale: [0, 1], higher is better.
 
@@ -114,12 +126,10 @@ def severities_from(distortions: Mapping[str, Any], what: str) -> tuple[int, ...
     """Severities per type, in the order of ``levels.DISTORTION_TYPES``.
 
     Raises:
-        DataError: an unknown type, or a severity outside 0..5.
+        DataError: an unknown type, or a severity that is not one of 0..5.
     """
     unknown = sorted(set(distortions) - set(DISTORTION_TYPES))
     if unknown:
         raise DataError(f"{what} names the distortion {unknown[0]!r}; known: {', '.join(DISTORTION_TYPES)}.")
-    found = tuple(int(number_of(distortions.get(name, 0), f"{what}, {name}")) for name in DISTORTION_TYPES)
-    if not all(0 <= severity <= 5 for severity in found):
-        raise DataError(f"{what} has severities {found}; allowed: 0..5.")
-    return found
+    worst = len(SEVERITY_NAMES) - 1
+    return tuple(whole_of(distortions.get(name, 0), f"{what}, severity of {name}", worst) for name in DISTORTION_TYPES)

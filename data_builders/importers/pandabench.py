@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_builders.importers.base import FoundImage, Report, file_hash, number_of, scaled, severities_from
+from data_builders.importers.base import FoundImage, Report, file_hash, scaled, severities_from, whole_of
 from data_builders.importers.json_stream import stream_json
 from data_builders.importers.paths import get
 from data_builders.shards import seed_of
@@ -122,9 +122,8 @@ class PandaImporter:
         return self._kept.get(image_id, ())
 
     def _label(self, entry: Mapping[str, Any], what: str) -> RegionLabel:
-        kind, level = entry["degradation"], int(number_of(get(entry, "severity", what), f"{what}, severity"))
-        if not 0 <= level < len(self._keys.severities):
-            raise DataError(f"{what}, severity is {level}; allowed: 0..{len(self._keys.severities) - 1}.")
+        kind = entry["degradation"]
+        level = whole_of(get(entry, "severity", what), f"{what}, severity", len(self._keys.severities) - 1)
         distortions = {} if kind == CLEAN else {TYPES[kind]: self._keys.severities[level]}
         quality = scaled(get(entry, "score_fr", what), _SCALE, f"{what}, score_fr")
         return RegionLabel(quality, None, severities_from(distortions, what))

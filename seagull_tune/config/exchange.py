@@ -12,7 +12,6 @@ from seagull_tune.config.data import SplitName, SplitRule
 from seagull_tune.config.instructions import ConversationSettings
 
 ExportFormat = Literal["seagull", "llava", "coco"]
-EXPORT_FORMATS: tuple[ExportFormat, ...] = ("seagull", "llava", "coco")
 
 
 class ExportConfig(StrictModel):
@@ -48,7 +47,6 @@ class ExportConfig(StrictModel):
 
 
 ImportFormat = Literal["seagull", "coco", "mos", "pandabench", "qground"]
-IMPORT_FORMATS: tuple[ImportFormat, ...] = ("seagull", "coco", "mos", "pandabench", "qground")
 
 Depth = Annotated[int, Field(ge=1, le=8)]
 

@@ -92,13 +92,23 @@ def test_wrong_scores_are_named_and_left_out(bring: Bring, hundred: Path, tmp_pa
     scores[places[2]]["quality"][0] = 1.5
     scores[places[3]]["quality"].pop()
     scores[places[4]]["importance"][0] = -0.5
+    scores[places[5]]["distortions"][0] = {"blur": 2.5}
+    scores[places[6]]["distortions"][0] = {"rain": 2}
     file.write_text(json.dumps(scores))
     summary = bring(tmp_path / "a", format="seagull", source=hundred)
     reasons = " | ".join(failure.reason for failure in summary.failed)
-    assert len(summary.failed) == 5 and summary.n_samples == len(places) - 5
-    for said in ("is None; a number", "is nan; a finite", "1.5; the declared range is 0..1", "qualities", "-0.5"):
+    assert len(summary.failed) == 7 and summary.n_samples == len(places) - 7
+    for said in (
+        "is None; a number",
+        "is nan; a finite",
+        "1.5; the declared range is 0..1",
+        "qualities",
+        "-0.5",
+        "2.5; allowed",
+        "'rain'",
+    ):
         assert said in reasons
-    assert "5 left out" in summary.describe() and places[0] in summary.describe()
+    assert "7 left out" in summary.describe() and places[0] in summary.describe()
 
 
 def test_missing_pictures_and_folders_are_named(bring: Bring, hundred: Path, tmp_path: Path) -> None:
