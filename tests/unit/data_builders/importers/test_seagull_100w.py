@@ -99,14 +99,9 @@ def test_wrong_scores_are_named_and_left_out(bring: Bring, hundred: Path, tmp_pa
     reasons = " | ".join(failure.reason for failure in summary.failed)
     assert len(summary.failed) == 7 and summary.n_samples == len(places) - 7
     for said in (
-        "is None; a number",
-        "is nan; a finite",
-        "1.5; the declared range is 0..1",
-        "qualities",
-        "-0.5",
-        "2.5; allowed",
+        "is None; a number", "is nan; a finite", "1.5; the declared range is 0..1", "qualities", "-0.5", "2.5; allowed",
         "'rain'",
-    ):
+    ):  # fmt: skip
         assert said in reasons
     assert "7 left out" in summary.describe() and places[0] in summary.describe()
 
