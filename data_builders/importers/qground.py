@@ -26,7 +26,7 @@ from seagull_tune.regions.parse import regions_from_mask_file
 
 
 class QGroundImporter:
-    """See :class:`data_builders.importers.base.Importer`. Entries about one picture are one image.
+    """See :class:`data_builders.importers.base.Importer`. Every entry is an image; those of one picture are one scene.
 
     Raises:
         DataError: the folder is not laid out like QGround-100K, or the keys of its annotations are not named.
@@ -51,25 +51,28 @@ class QGroundImporter:
     def images(self, report: Report) -> Iterator[FoundImage]:
         """The pictures, with one region per annotation."""
         for entry in self._entries:
-            name = self._image(entry)
+            name, image_id = self._image(entry), self._id(entry)
             try:
                 height, width = read_image(self.root / "images" / name, self._max_pixels).shape[:2]
                 regions = tuple(self._region(a, height, width) for a in self._annotations(entry))
             except (DataError, RegionError) as error:
-                report(name, str(error))
+                report(image_id, str(error))
                 continue
-            yield FoundImage(name, name, f"images/{name}", height, width, regions)
+            yield FoundImage(image_id, name, f"images/{name}", height, width, regions)
 
     def samples(self, report: Report) -> Iterator[tuple[Sample, float | None]]:
-        """One authentic sample per picture."""
+        """One authentic sample per entry."""
         for entry in self._entries:
-            name = self._image(entry)
+            image_id = self._id(entry)
             try:
                 labels = tuple(self._label(a, f"annotation {i}") for i, a in enumerate(self._annotations(entry)))
             except DataError as error:
-                report(name, str(error))
+                report(image_id, str(error))
                 continue
-            yield Sample(f"{name}#0", name, None, labels, seed_of(self._seed, name, "prompt")), None
+            yield Sample(f"{image_id}#0", image_id, None, labels, seed_of(self._seed, image_id, "prompt")), None
+
+    def _id(self, entry: Any) -> str:
+        return str(get(entry, self._keys.id, str(self._file)))
 
     def _image(self, entry: Any) -> str:
         return str(get(entry, self._keys.image, str(self._file)))
@@ -105,6 +108,6 @@ def _require_keys(keys: QGroundKeys, entries: list[Any], file: Path) -> None:
     if not entries or missing:
         found = outline(entries[0], 5) if entries else "nothing"
         raise DataError(
-            f"{file}: an entry is {found}. How QGround-100K writes its annotations is not publicly documented: name "
+            f"{file}: an entry is {found}. What else QGround-100K writes was not documented where we read: name "
             f"{', '.join(missing) or 'another file'} with --config or --set (docs/data-format.md, Importing)."
         )

@@ -152,6 +152,7 @@ class QGroundKeys(StrictModel):
 
     Attributes:
         file: the annotation file, below the folder.
+        id: path of an entry's id; one picture may have several entries, one per annotator.
         annotations: path of an entry's annotations.
         image: path of an entry's picture, below ``images/``.
         mask: path, inside an annotation, of its mask: a file below ``masks/``, or an RLE object. Required.
@@ -162,6 +163,7 @@ class QGroundKeys(StrictModel):
     """
 
     file: str
+    id: str = "id"
     annotations: str = "ann_list"
     image: str = "image"
     mask: str | None = None

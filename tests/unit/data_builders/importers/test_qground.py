@@ -28,7 +28,8 @@ def test_qground_says_what_it_found_and_takes_a_mapping(bring: Bring, photograph
     mask[10:50, 10:60] = 255
     Image.fromarray(mask).save(folder / "masks" / "m.png")
     annotations = [{"kind": "haziness", "file": "m.png", "level": "poor"}]
-    (folder / "a.json").write_text(json.dumps([{"id": "c", "image": "coffee.png", "ann_list": annotations}]))
+    entries = [{"id": f"coffee_{who}", "image": "coffee.png", "ann_list": annotations} for who in ("ann", "bob")]
+    (folder / "a.json").write_text(json.dumps(entries))
     settings = {"format": "qground", "source": folder}
     with pytest.raises(DataError, match=r"ann_list: \[\{kind: text, file: text, level: text\}.*name qground\.mask"):
         bring(tmp_path / "a", **settings, qground={"file": "a.json"})
@@ -36,6 +37,8 @@ def test_qground_says_what_it_found_and_takes_a_mapping(bring: Bring, photograph
     with pytest.raises(DataError, match=r"type 'haziness' is not in qground\.types"):
         bring(tmp_path / "b", **settings, qground={**keys, "types": {"noise": "noise"}})
     bring(tmp_path / "c", **settings, qground={**keys, "types": {"haziness": "contrast"}})
-    item = RoiDataset(tmp_path / "c")[0]
+    rows = RoiDataset(tmp_path / "c")
+    item = rows[0]
+    assert rows.image_ids == ("coffee_ann", "coffee_bob") and item.scene_id == rows[1].scene_id == "coffee.png"
     assert item.labels[0].quality == 0.25 and item.regions[0].name == "haziness"
     assert (item.masks[0] == (mask > 0)).all() and item.labels[0].severities[5] == severity_of(0.25) == 4
