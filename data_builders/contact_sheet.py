@@ -13,14 +13,14 @@ from seagull_tune.data.schema import (
     ImageRecord,
     image_from_row,
     load_image,
+    masks_of,
     open_tables,
     read_manifest,
     sample_from_row,
+    sample_pixels,
 )
-from seagull_tune.distortions.recipe import render
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.records import Sample
-from seagull_tune.regions.masks import decode_all
 
 _COLOURS = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (67, 99, 216), (245, 130, 49), (145, 30, 180), (70, 240, 240),
@@ -73,8 +73,12 @@ def contact_sheet(
     for row in (rows[i * len(rows) // count] for i in range(count)):
         record = image_from_row(images.row(row))
         image = load_image(record, root, images.where(row))
-        shown = [sample_from_row(samples.row(i)) for i in by_image.get(record.image_id, [])[:samples_per_image]]
-        strips.append(_strip(record, image, shown, samples_per_image, cell))
+        masks = masks_of(record)
+        shown = []
+        for i in by_image.get(record.image_id, [])[:samples_per_image]:
+            sample = sample_from_row(samples.row(i))
+            shown.append((sample, sample_pixels(sample, record, image, masks, root, samples.where(i))))
+        strips.append(_strip(record, image, masks, shown, samples_per_image, cell))
     sheet = Image.new("RGB", (strips[0].width, sum(strip.height for strip in strips)), "white")
     top = 0
     for strip in strips:
@@ -86,18 +90,24 @@ def contact_sheet(
     return target
 
 
-def _strip(record: ImageRecord, image: np.ndarray, samples: list[Sample], columns: int, cell: int) -> Image.Image:
+def _strip(
+    record: ImageRecord,
+    image: np.ndarray,
+    masks: np.ndarray,
+    samples: list[tuple[Sample, np.ndarray]],
+    columns: int,
+    cell: int,
+) -> Image.Image:
     """One row of the sheet: the photograph and ``columns`` places for samples."""
-    masks = decode_all(record.regions)
     height = min(cell, round(record.height * cell / max(record.height, record.width)))
     strip = Image.new("RGB", ((1 + columns) * (cell + _GAP), height + _LINE * _TEXT_LINES + _GAP), "white")
     title = f"{record.image_id} ({record.split}) {record.width}x{record.height}"
     picture = outlined(image, masks, range(len(masks)), numbers=True)
     _paste(strip, 0, cell, height, picture, [title, f"{len(masks)} regions"])
-    for column, sample in enumerate(samples, start=1):
+    for column, (sample, pixels) in enumerate(samples, start=1):
         hit = [i for i, label in enumerate(sample.labels) if any(label.severities)]
         everywhere = len(hit) == len(sample.labels)
-        picture = outlined(render(image, sample.recipe, masks), masks, () if everywhere else hit, numbers=False)
+        picture = outlined(pixels, masks, () if everywhere else hit, numbers=False)
         _paste(strip, column * (cell + _GAP), cell, height, picture, _captions(sample))
     return strip
 
@@ -134,13 +144,14 @@ def outlined(image: np.ndarray, masks: np.ndarray, shown: Iterable[int], numbers
 def _captions(sample: Sample) -> list[str]:
     steps = [
         f"{step.type}/{step.variant} {step.severity}{'' if step.regions is None else ' on ' + str(list(step.regions))}"
-        for step in sample.recipe.steps
+        for step in (sample.recipe.steps if sample.recipe is not None else ())
     ]
+    as_is = "pristine" if sample.recipe is not None else "as it came"
     quality = " ".join(f"{i}:{label.quality:.2f}" for i, label in enumerate(sample.labels))
     importance = " ".join(
         f"{i}:{label.importance:.2f}" for i, label in enumerate(sample.labels) if label.importance is not None
     )
-    return [" + ".join(steps) or "pristine", f"Q {quality}", f"I {importance or 'not scored'}"]
+    return [" + ".join(steps) or as_is, f"Q {quality}", f"I {importance or 'not scored'}"]
 
 
 def _paste(strip: Image.Image, x: int, cell: int, height: int, picture: np.ndarray, lines: list[str]) -> None:

@@ -27,6 +27,7 @@ class SplitStats:
         split: its name.
         n_scenes, n_images, n_regions, n_samples, n_labels: how many; a label is one region of one sample.
         steps: number of steps of a recipe -> samples.
+        without_recipe: samples whose pixels came as they are.
         variants: ``type/variant`` -> steps.
         whole_image: steps on the whole image.
         types: per distortion type, labels for which it holds (severity above 0).
@@ -45,6 +46,7 @@ class SplitStats:
     n_samples: int
     n_labels: int
     steps: dict[int, int]
+    without_recipe: int
     variants: dict[str, int]
     whole_image: int
     types: dict[str, int]
@@ -77,7 +79,8 @@ def dataset_stats(folder: str | Path) -> tuple[SplitStats, ...]:
 
 def _split_stats(split: str, images: list[Row], samples: list[Row]) -> SplitStats:
     labels = [label for row in samples for label in row["labels"]]
-    steps = [step for row in samples for step in row["recipe"]]
+    recipes = [row["recipe"] for row in samples if row["recipe"] is not None]
+    steps = [step for recipe in recipes for step in recipe]
     quality = np.array([label["quality"] for label in labels], dtype=np.float64)
     importance = np.array([x["importance"] for x in labels if x["importance"] is not None], dtype=np.float64)
     severities = np.array([label["severities"] for label in labels], dtype=np.int64).reshape(-1, len(DISTORTION_TYPES))
@@ -89,7 +92,8 @@ def _split_stats(split: str, images: list[Row], samples: list[Row]) -> SplitStat
         n_regions=len(shares),
         n_samples=len(samples),
         n_labels=len(labels),
-        steps=dict(sorted(Counter(len(row["recipe"]) for row in samples).items())),
+        steps=dict(sorted(Counter(len(recipe) for recipe in recipes).items())),
+        without_recipe=len(samples) - len(recipes),
         variants=dict(sorted(Counter(f"{step['type']}/{step['variant']}" for step in steps).items())),
         whole_image=sum(step["regions"] is None for step in steps),
         types=dict(zip(DISTORTION_TYPES, (severities > 0).sum(axis=0).tolist(), strict=True)),
@@ -116,12 +120,15 @@ def _level_counts(values: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
 def print_stats(stats: tuple[SplitStats, ...], console: Console | None = None) -> None:
     """Print statistics as tables."""
     console = console or Console()
-    overview = Table("split", "scenes", "images", "regions", "samples", "labels", "steps 0 / 1 / 2", "whole image")
+    overview = Table(
+        "split", "scenes", "images", "regions", "samples", "labels", "steps 0 / 1 / 2", "no recipe", "whole image"
+    )
     for s in stats:
         n_steps = sum(s.variants.values())
         overview.add_row(
             s.split, *(str(n) for n in (s.n_scenes, s.n_images, s.n_regions, s.n_samples, s.n_labels)),
-            " / ".join(_share(s.steps.get(k, 0), s.n_samples) for k in range(3)), _share(s.whole_image, n_steps),
+            " / ".join(_share(s.steps.get(k, 0), s.n_samples) for k in range(3)), str(s.without_recipe),
+            _share(s.whole_image, n_steps),
         )  # fmt: skip
     console.print(overview)
     for s in stats:

@@ -21,6 +21,7 @@ import filelock
 import numpy as np
 import pyarrow as pa
 
+from data_builders.card import write_card
 from data_builders.executors import run_tasks
 from data_builders.progress import progress_bar
 from data_builders.regions import label_map_file, sam_weights_hash
@@ -35,10 +36,11 @@ from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write_text
 from seagull_tune.fullref.measure import MEASURE_VERSION
+from seagull_tune.instructions.templates import load_prompts
 
 _LOCK = ".lock"
-_NOT_IDENTITY = {"workers", "source"}
-"""Settings that do not change the result: where the photographs lie is not what they are (their content is hashed)."""
+_NOT_IDENTITY = {"workers", "source", "licence"}
+"""Settings that do not change the rows: where the photographs lie is not what they are (their content is hashed)."""
 
 
 @dataclass(frozen=True)
@@ -203,12 +205,14 @@ def _close(plan: BuildPlan, folder: Path, n_built: int) -> BuildSummary:
         recipe_hash=recipe_hash,
         seconds=0.0,
     )
-    manifest = _manifest(plan) if n_built else {**read_manifest(folder), "image_root": _image_root(plan.config)}
+    stated = {"image_root": _image_root(plan.config), "licence": plan.config.licence}
+    manifest = _manifest(plan) if n_built else {**read_manifest(folder), **stated}
     counts = {name: getattr(summary, name) for name in ("n_images", "n_regions", "n_samples", "n_shards")}
     _write_manifest(
         folder,
         {**manifest, "complete": True, **counts, "recipe_hash": recipe_hash, "failed": [asdict(f) for f in failed]},
     )
+    write_card(folder)
     return summary
 
 
@@ -254,6 +258,9 @@ def _manifest(plan: BuildPlan) -> dict[str, Any]:
         "config_hash": plan.config_hash,
         "config": {"source": plan.config.source, **_identity(plan.config)},
         "image_root": _image_root(plan.config),
+        "licence": plan.config.licence,
+        "label_source": f"masked full-reference measure {MEASURE_VERSION}, against the photograph as it was",
+        "prompts": dict(load_prompts().versions),
         "versions": {
             "seagull_tune": __version__,
             "measure": MEASURE_VERSION,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Tick = Callable[[int, int], None]
-"""Called with (done, total)."""
+Tick = Callable[[int, int | None], None]
+"""Called with (done, total); total is None where nobody knows it yet."""
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -40,11 +40,12 @@ def progress_bar(title: str, unit: str, show: bool = True) -> Iterator[Tick]:
 def _line_writer(title: str, unit: str) -> Tick:
     last = time.monotonic()
 
-    def tick(done: int, total: int) -> None:
+    def tick(done: int, total: int | None) -> None:
         nonlocal last
-        if done < total and time.monotonic() - last < _SECONDS_BETWEEN_LINES:
+        if (total is None or done < total) and time.monotonic() - last < _SECONDS_BETWEEN_LINES:
             return
         last = time.monotonic()
-        print(f"{title}: {done} of {total} {unit}", file=sys.stderr, flush=True)
+        count = f"{done}" if total is None else f"{done} of {total}"
+        print(f"{title}: {count} {unit}", file=sys.stderr, flush=True)
 
     return tick

@@ -7,7 +7,6 @@ Legend: R regions of an image.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -39,6 +38,7 @@ from seagull_tune.data.schema import (
 )
 from seagull_tune.distortions.recipe import render, severities_of
 from seagull_tune.errors import DataError, RegionError
+from seagull_tune.files import why_not_written
 from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
 from seagull_tune.images import require_min_size
 from seagull_tune.records import Recipe, RegionLabel, Sample
@@ -169,16 +169,15 @@ def write_table(table: pa.Table, target: Path) -> None:
     staging = target.with_name(target.name + PARTIAL_SUFFIX)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, staging, compression="zstd")
+        pq.write_table(table, staging, compression="zstd", write_page_checksum=True)
         with staging.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(staging, target)
     except OSError as error:
         staging.unlink(missing_ok=True)
-        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
         raise DataError(
-            f"{target} cannot be written: {why}. Finished shards are kept: make room (or repair the folder's rights), "
-            "then run the same build again; it goes on where it was."
+            f"{target} cannot be written: {why_not_written(error)}. Finished shards are kept: make room (or repair the "
+            "folder's rights), then run the same build again; it goes on where it was."
         ) from error
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
+from data_builders.perceptual_hash import dct_hash
+from data_builders.plausibility import Labels, near_duplicates, outliers, rare_classes
 from data_builders.progress import progress_bar
 from data_builders.splits import find_leaks
-from seagull_tune.config.tools import LintConfig
+from seagull_tune.config.tools import LintConfig, Plausibility
 from seagull_tune.data.schema import (
     MANIFEST,
     ImageRecord,
     RowTable,
     image_from_row,
     load_image,
+    load_picture,
     open_tables,
     read_manifest,
     recipe_from_rows,
@@ -30,6 +35,8 @@ from seagull_tune.records import DistortionStep, Recipe, RegionLabel
 from seagull_tune.regions.masks import box_of_mask, decode
 
 _SHOWN = 20
+_SAME_QUALITY = 1e-6
+"""How far a stored float32 may be from the MOS it was made from."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,14 @@ class ValidationReport:
         folder: the data set.
         n_images, n_samples: rows checked.
         problems: what is wrong, in the order of the rows.
+        warnings: what is valid but not plausible.
     """
 
     folder: Path
     n_images: int
     n_samples: int
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -66,15 +75,18 @@ class ValidationReport:
         return not self.problems
 
     def describe(self, limit: int = _SHOWN) -> str:
-        """The report as a person reads it, with the first ``limit`` problems."""
+        """The report as a person reads it, with the first ``limit`` problems and as many warnings."""
         rows = f"{self.n_images} images and {self.n_samples} samples"
-        if self.ok:
-            return f"{self.folder}: {rows}, all valid."
-        lines = [f"{self.folder}: {rows}, {len(self.problems)} problems:"]
-        lines += [f"  {problem.where}: {problem.reason}" for problem in self.problems[:limit]]
-        if len(self.problems) > limit:
-            lines.append(f"  ... and {len(self.problems) - limit} more")
+        verdict = "all valid." if self.ok else f"{len(self.problems)} problems:"
+        lines = [f"{self.folder}: {rows}, {verdict}", *_listed(self.problems, limit)]
+        if self.warnings:
+            lines += [f"{len(self.warnings)} warnings (valid, but not plausible):", *_listed(self.warnings, limit)]
         return "\n".join(lines)
+
+
+def _listed(problems: tuple[Problem, ...], limit: int) -> list[str]:
+    lines = [f"  {problem.where}: {problem.reason}" for problem in problems[:limit]]
+    return lines + [f"  ... and {len(problems) - limit} more"] * (len(problems) > limit)
 
 
 def validate_dataset(
@@ -84,13 +96,15 @@ def validate_dataset(
     show_progress: bool = True,
     prompts: Path | None = None,
     lint: LintConfig | None = None,
+    limits: Plausibility | None = None,
 ) -> ValidationReport:
     """Check every row of a data set.
 
     Images: ids differ, regions decode to the stored area and box, the photograph is there, unchanged and of the stored
     size. Samples: ids differ, the image exists, one label per region, labels in range and consistent with the recipe,
-    variants and parameters known, region indices exist. Splits: no scene and no photograph in two. Counts: as recorded.
-    Prompts: nothing for the linter to find.
+    variants and parameters known, region indices exist, picture files as recorded. Splits: no scene and no photograph
+    in two. Counts: as recorded. Prompts: nothing for the linter to find. Warnings: see
+    :mod:`data_builders.plausibility`.
 
     Args:
         folder: the data set.
@@ -99,6 +113,7 @@ def validate_dataset(
         show_progress: whether progress is shown on standard error.
         prompts: folder of the prompts that its messages are derived with; None takes the shipped ones.
         lint: what is wanted of them; None takes the defaults.
+        limits: from where on it warns; None takes the defaults. Photographs are compared only if they are read.
 
     Raises:
         DataError: it cannot be opened at all: no data set, unfinished, another schema version, a damaged file; or there
@@ -109,10 +124,13 @@ def validate_dataset(
     manifest = read_manifest(folder)
     root = Path(image_root or manifest.get("image_root") or folder)
     problems: list[Problem] = []
+    hashes: dict[str, int] | None = {} if check_images else None
     total = len(images) + len(samples)
     with progress_bar("Checking", "rows", show_progress) as tick:
-        records = _check_images(images, root if check_images else None, problems, lambda done: tick(done, total))
-        _check_samples(samples, records, problems, lambda done: tick(len(images) + done, total))
+        judged = set(samples.table.filter(pc.is_valid(samples.table["mos"])).column("image_id").to_pylist())
+        records = _check_images(images, judged, root, hashes, problems, lambda done: tick(done, total))
+        pictures = root if check_images else None
+        _check_samples(samples, records, pictures, problems, lambda done: tick(len(images) + done, total))
     leaks = find_leaks((r.scene_id, r.sha256, r.split) for r in records.values())
     problems += [Problem("images", leak) for leak in leaks]
     for name, found in (("n_images", len(images)), ("n_samples", len(samples))):
@@ -120,7 +138,17 @@ def validate_dataset(
             problems.append(Problem(MANIFEST, f"{name} is {manifest.get(name)!r}, but the files hold {found} rows."))
     checked = lint_prompts(prompts, lint)
     problems += [Problem(f"prompts in {checked.folder}", finding) for finding in checked.findings]
-    return ValidationReport(folder, len(images), len(samples), tuple(problems))
+    warnings = _warnings(samples, records, hashes or {}, limits or Plausibility())
+    return ValidationReport(folder, len(images), len(samples), tuple(problems), tuple(warnings))
+
+
+def _warnings(
+    samples: RowTable, records: Mapping[str, ImageRecord], hashes: Mapping[str, int], limits: Plausibility
+) -> Iterator[Problem]:
+    labels = Labels.of(samples)
+    yield from (Problem("samples", reason) for reason in rare_classes(labels, limits))
+    yield from (Problem("images", reason) for reason in near_duplicates(records, hashes, limits))
+    yield from (Problem(samples.where(row), reason) for row, reason in outliers(labels))
 
 
 def _rows(table: RowTable) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -133,9 +161,19 @@ def _rows(table: RowTable) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_images(
-    table: RowTable, root: Path | None, problems: list[Problem], tick: Callable[[int], None]
+    table: RowTable,
+    judged: Container[str],
+    root: Path,
+    hashes: dict[str, int] | None,
+    problems: list[Problem],
+    tick: Callable[[int], None],
 ) -> dict[str, ImageRecord]:
-    """Returns the rows that could be read, by image id."""
+    """Returns the rows that could be read, by image id, without embedded files.
+
+    Args:
+        judged: the images of samples with a MOS.
+        hashes: gets the perceptual hash of every photograph that can be read; None reads none.
+    """
     records: dict[str, ImageRecord] = {}
     for number, row in _rows(table):
         where = table.where(number)
@@ -146,20 +184,20 @@ def _check_images(
             continue
         if record.image_id in records:
             problems.append(Problem(where, f"image_id {record.image_id!r} occurs twice."))
-        records[record.image_id] = record
-        problems += [Problem(where, reason) for reason in _image_problems(record)]
-        if root is not None:
+        records[record.image_id] = replace(record, file_bytes=None)  # a whole data set of them would fill the memory
+        problems += [Problem(where, reason) for reason in _image_problems(record, judged)]
+        if hashes is not None:
             try:
-                load_image(record, root, where)
+                hashes[record.image_id] = dct_hash(load_image(record, root, where))
             except SeagullError as error:
                 problems.append(Problem(where, str(error)))
         tick(number + 1)
     return records
 
 
-def _image_problems(record: ImageRecord) -> Iterator[str]:
-    if not record.regions:
-        yield "the image has no region."
+def _image_problems(record: ImageRecord, judged: Container[str]) -> Iterator[str]:
+    if not record.regions and record.image_id not in judged:
+        yield "the image has no region, and no sample of it a MOS: nothing is known of it."
     for index, region in enumerate(record.regions):
         try:
             mask = decode(region)
@@ -173,7 +211,11 @@ def _image_problems(record: ImageRecord) -> Iterator[str]:
 
 
 def _check_samples(
-    table: RowTable, records: Mapping[str, ImageRecord], problems: list[Problem], tick: Callable[[int], None]
+    table: RowTable,
+    records: Mapping[str, ImageRecord],
+    root: Path | None,
+    problems: list[Problem],
+    tick: Callable[[int], None],
 ) -> None:
     seen: set[str] = set()
     for number, row in _rows(table):
@@ -181,36 +223,49 @@ def _check_samples(
         if row["sample_id"] in seen:
             problems.append(Problem(where, f"sample_id {row['sample_id']!r} occurs twice."))
         seen.add(row["sample_id"])
-        problems += [Problem(where, reason) for reason in _sample_problems(row, records)]
+        problems += [Problem(where, reason) for reason in _sample_problems(row, records, root, where)]
         tick(number + 1)
 
 
-def _sample_problems(row: Mapping[str, Any], records: Mapping[str, ImageRecord]) -> Iterator[str]:
+def _sample_problems(
+    row: Mapping[str, Any], records: Mapping[str, ImageRecord], root: Path | None, where: str
+) -> Iterator[str]:
+    """What is wrong with a row; picture files are read below ``root``, unless it is None."""
     record = records.get(row["image_id"])
     if record is None:
         yield f"image_id {row['image_id']!r} is in no row of the images table."
     try:
-        recipe = recipe_from_rows(row["recipe"])
+        recipe = None if row["recipe"] is None else recipe_from_rows(row["recipe"])
     except (DataError, TypeError) as error:
         yield f"recipe: {error}"
         return
     n_regions = len(record.regions) if record is not None else len(row["labels"])
-    for index, step in enumerate(recipe.steps):
+    for index, step in enumerate(recipe.steps if recipe is not None else ()):
         for reason in _step_problems(step, n_regions):
             yield f"recipe step {index}: {reason}"
     quality = row["image_quality"]
-    if quality is None or not 0.0 <= quality <= 1.0:
+    if quality is None and recipe is not None:
+        yield "image_quality is missing, and the sample was rendered; allowed: [0, 1]."
+    if quality is not None and not 0.0 <= quality <= 1.0:
         yield f"image_quality is {quality!r}; allowed: [0, 1]."
     if len(row["labels"]) != n_regions:
         yield f"{len(row['labels'])} labels, but image {row['image_id']!r} has {n_regions} regions."
     try:
-        labels = sample_from_row(row).labels
+        sample = sample_from_row(row)
     except (DataError, TypeError) as error:
         yield f"labels: {error}"
         return
-    for index, label in enumerate(labels):
-        for reason in _label_problems(label, recipe):
-            yield f"label {index}: {reason}"
+    if sample.opinion is not None and (quality is None or abs(quality - sample.opinion.quality) > _SAME_QUALITY):
+        yield f"image_quality is {quality!r}, but the MOS stands for {sample.opinion.quality:.6g}."
+    if sample.picture is not None and record is not None and root is not None:
+        try:
+            load_picture(sample.picture, record, root, where)
+        except DataError as error:
+            yield str(error)
+    if recipe is not None:  # of other pictures nobody knows what was done
+        for index, label in enumerate(sample.labels):
+            for reason in _label_problems(label, recipe):
+                yield f"label {index}: {reason}"
 
 
 def _step_problems(step: DistortionStep, n_regions: int) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 STAGING_SUFFIX = ".partial"
 
@@ -39,24 +39,27 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         os.replace(staging, target)
 
 
-@contextmanager
-def atomic_text_file(target: Path) -> Iterator[TextIO]:
-    """Yields a text file (UTF-8, line ends as written) that takes the place of ``target`` when the block ends well.
+def atomic_write_text(target: Path, text: str) -> None:
+    """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
+    atomic_write(target, (text.encode(),))
 
-    Parent folders are made.
+
+def atomic_write(target: Path, chunks: Iterable[bytes]) -> None:
+    """Writes chunks to a file that appears whole or not at all; parent folders are made.
+
+    An error, of the disk or of ``chunks``, leaves no staging file behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(target.name + STAGING_SUFFIX)
     try:
-        with staging.open("w", encoding="utf-8", newline="") as file:
-            yield file
+        with staging.open("wb") as file:
+            file.writelines(chunks)
+        os.replace(staging, target)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
-    os.replace(staging, target)
 
 
-def atomic_write_text(target: Path, text: str) -> None:
-    """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
-    with atomic_text_file(target) as file:
-        file.write(text)
+def why_not_written(error: OSError) -> str:
+    """Why writing failed, for a message."""
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)

@@ -7,6 +7,7 @@ Legend: H, W image height and width in pixels; boxes are ``box_xyxy`` with exclu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -110,22 +111,71 @@ class RegionLabel:
 
 
 @dataclass(frozen=True)
+class PictureFile:
+    """The pixels of a sample that no recipe renders: a file of the same size as its image.
+
+    Attributes:
+        source: path below the data set's image root, forward slashes.
+        sha256: of the file's content, in hex.
+    """
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class OpinionScore:
+    """A mean opinion score (MOS) of a whole picture, as its owners state it, with the range that they declare.
+
+    Attributes:
+        value: the score, within the range.
+        low, high: the declared range.
+        higher_is_better: the declared direction; False for a degradation score (DMOS).
+    """
+
+    value: float
+    low: float
+    high: float
+    higher_is_better: bool
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low < self.high < math.inf:
+            raise DataError(f"The range of a MOS is {self.low!r}..{self.high!r}; it needs two numbers, low below high.")
+        if not self.low <= self.value <= self.high:
+            raise DataError(f"A MOS is {self.value!r}; allowed: its declared range {self.low:g}..{self.high:g}.")
+
+    @property
+    def quality(self) -> float:
+        """The score on our scale: [0, 1], higher is better."""
+        share = (self.value - self.low) / (self.high - self.low)
+        return share if self.higher_is_better else 1.0 - share
+
+
+@dataclass(frozen=True)
 class Sample:
-    """One row of the ``samples`` table: a recipe over one source image, with the labels of that image's regions.
+    """One row of the ``samples`` table: what is seen of one source image, with the labels of that image's regions.
 
     Attributes:
         sample_id: unique, stable name.
         image_id: the source image in the ``images`` table.
-        recipe: how to render it.
+        recipe: how to render it; None where nobody knows: then it is ``picture``, or the image itself (authentic).
         labels: one per region of the source image, in the order of its regions.
         prompt_seed: seed from which the messages are derived when the row is read.
+        picture: the file that holds its pixels; None where they are rendered, or are the image itself.
+        opinion: what people said of the whole picture, where they were asked.
     """
 
     sample_id: str
     image_id: str
-    recipe: Recipe
+    recipe: Recipe | None
     labels: tuple[RegionLabel, ...]
     prompt_seed: int
+    picture: PictureFile | None = None
+    opinion: OpinionScore | None = None
+
+    def __post_init__(self) -> None:
+        if self.recipe is not None and self.picture is not None:
+            raise DataError(f"Sample {self.sample_id!r} has a recipe and a picture; its pixels come from one of them.")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
 
 
 ORDER = (
-    "quickstart", "build", "validate", "stats", "lint-prompts", "messages", "pretrain", "finetune",
+    "quickstart", "build", "import", "export", "validate", "stats", "lint-prompts", "messages", "pretrain", "finetune",
     "evaluate", "assess", "ask", "chat", "doctor",
 )  # fmt: skip
 

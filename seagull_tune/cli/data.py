@@ -68,7 +68,7 @@ def build(
     }  # fmt: skip
     settings = resolve(BuildConfig, config, overrides(changes, sets), DEFAULT_BUILD)
     if "workers" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"workers": _processors()})
+        settings = settings.model_copy(update={"workers": processors()})
     if dry_run:
         show_plan(settings, f"Build a data set in {out}:", f"  {plan_in_words(settings, out)}")
         return
@@ -80,7 +80,7 @@ def build(
         raise typer.Exit(DONE_IN_PART)
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use (macOS does not say, and all are counted)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -117,7 +117,10 @@ def validate(
     sets: SetOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Check every row of a data set, and its prompts; name what is wrong (exit code 1 if anything is)."""
+    """Check every row of a data set, and its prompts; name what is wrong (exit code 1 if anything is).
+
+    What is valid but not plausible is a warning: rare classes, contradictory labels, near copies across splits.
+    """
     from seagull_tune.config.tools import ValidateConfig
 
     changes = {"image_root": image_root, "check_images": False if tables_only else None, "prompts": prompts}
@@ -128,7 +131,12 @@ def validate(
     from data_builders.validate import validate_dataset
 
     report = validate_dataset(
-        dataset, settings.image_root, settings.check_images, prompts=settings.prompts, lint=settings.lint
+        dataset,
+        settings.image_root,
+        settings.check_images,
+        prompts=settings.prompts,
+        lint=settings.lint,
+        limits=settings.plausibility,
     )
     typer.echo(report.describe(settings.shown))
     if not report.ok:

@@ -41,7 +41,8 @@ SeagullJsonOption = Annotated[
     ),
 ]
 LabelMapsOption = Annotated[
-    Path | None, typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem.")
+    Path | None,
+    typer.Option("--regions", metavar="DIR", help="Label maps, one PNG per image stem; or lists of RLE, one JSON."),
 ]
 SamCheckpointOption = Annotated[
     Path | None, typer.Option("--sam-checkpoint", metavar="FILE", help="Find regions with SAM, with these weights.")

@@ -26,7 +26,8 @@ class RegionSource(StrictModel):
     """Where the regions of a photograph come from.
 
     Attributes:
-        method: ``graph`` (no weights), ``label_maps`` (a folder of PNG files, one per image stem), ``sam``.
+        method: ``graph`` (no weights), ``label_maps`` (a folder of PNG label maps, or of JSON lists of RLE objects,
+            one file per image stem), ``sam``.
         dir: the folder of label maps; only for ``label_maps``, and needed there.
         sam: how SAM finds regions; only for ``sam``, which needs ``sam.checkpoint``.
         min_area_share: regions below this share of the image are left out.
@@ -114,6 +115,7 @@ class BuildConfig(StrictModel):
             None keeps them whole.
         max_pixels: photographs with more pixels are refused.
         embed_images: whether the image files are stored in the data set itself.
+        licence: of the photographs, for the data card; the built-in ones have their own.
         shard_images: source photographs per shard.
         workers: processes; the result does not depend on it.
     """
@@ -130,6 +132,7 @@ class BuildConfig(StrictModel):
     tile_side: Annotated[int, Field(ge=64)] | None = None
     max_pixels: Annotated[int, Field(ge=1)] = 178_000_000
     embed_images: bool = False
+    licence: str = "unknown"
     shard_images: Annotated[int, Field(ge=1, le=10_000)] = 8
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
 

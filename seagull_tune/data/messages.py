@@ -24,7 +24,7 @@ from tqdm import tqdm
 from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
-from seagull_tune.files import atomic_text_file
+from seagull_tune.files import atomic_write
 from seagull_tune.instructions.converse import Conversation, check_tasks, sample_conversation
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.records import Message, Sample
@@ -64,7 +64,9 @@ def sample_messages(
     settings: ConversationSettings | None = None,
     visits: int = 1,
 ) -> Iterator[SampleMessages]:
-    """The conversations of all samples, in the order of the rows; no picture is read.
+    """The conversations of all labelled samples, in the order of the rows; no picture is read.
+
+    Samples without a labelled region are left out: there is nothing to ask about.
 
     Args:
         rows: the data set, or one split of it.
@@ -84,6 +86,8 @@ def sample_messages(
     splits: dict[str, str] = {}
     for index in range(len(rows)):
         sample = rows.sample(index)
+        if not sample.labels:
+            continue
         if sample.image_id not in splits:
             splits[sample.image_id] = rows.image_record(sample.image_id).split
         for visit in range(visits):
@@ -117,12 +121,16 @@ def write_messages(
     """
     written = 0
     drawn = sample_messages(rows, prompts, settings, visits)
-    with atomic_text_file(out) as file:
+
+    def lines() -> Iterator[bytes]:
+        nonlocal written
         for item in tqdm(
             drawn, total=len(rows) * visits, desc="Messages", unit="conversations", disable=not show_progress
         ):
-            file.write(json.dumps(item.as_row(), ensure_ascii=False) + "\n")
+            yield (json.dumps(item.as_row(), ensure_ascii=False) + "\n").encode()
             written += 1
+
+    atomic_write(out, lines())
     return written
 
 

@@ -1,4 +1,4 @@
-"""Reads an ROI data set and renders its samples on the fly.
+"""Reads an ROI data set; its samples are rendered, or read from their picture files, when they are asked for.
 
 Legend: H, W height and width in pixels; R regions of an image.
 """
@@ -21,15 +21,15 @@ from seagull_tune.data.schema import (
     RowTable,
     image_from_row,
     load_image,
+    masks_of,
     open_tables,
     read_manifest,
     sample_from_row,
+    sample_pixels,
 )
-from seagull_tune.distortions.recipe import render
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.images import MAX_PIXELS
 from seagull_tune.records import Region, RegionLabel, Sample
-from seagull_tune.regions.masks import decode_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +54,11 @@ class RenderedSample:
     Attributes:
         sample: the row: recipe, labels, prompt seed.
         image_id, scene_id: where it comes from.
-        image: uint8 (H, W, 3), the distorted image.
+        image: uint8 (H, W, 3), what the sample shows: distorted, pristine or authentic.
         reference: uint8 (H, W, 3), the photograph; shared, do not write into it.
         masks: bool (R, H, W); shared, do not write into it.
         regions: the R regions.
-        image_quality: pooled similarity of the whole image, [0, 1].
+        image_quality: of the whole picture, [0, 1]; None where nobody knows.
     """
 
     sample: Sample
@@ -68,7 +68,7 @@ class RenderedSample:
     reference: np.ndarray
     masks: np.ndarray
     regions: tuple[Region, ...]
-    image_quality: float
+    image_quality: float | None
 
     @property
     def labels(self) -> tuple[RegionLabel, ...]:
@@ -154,16 +154,19 @@ class RoiDataset:
         row = self._row(index)
         sample, quality = self._sample_at(row)
         loaded = self.load(sample.image_id)
+        where = f"{self.folder}: {self._tables[1].where(row)}"
         if len(sample.labels) != len(loaded.record.regions):
             raise DataError(
-                f"{self._tables[1].where(row)}: {len(sample.labels)} labels, but image {sample.image_id!r} has "
+                f"{where}: {len(sample.labels)} labels, but image {sample.image_id!r} has "
                 f"{len(loaded.record.regions)} regions. Run `seagull-tune validate {self.folder}`."
             )
         return RenderedSample(
             sample=sample,
             image_id=sample.image_id,
             scene_id=loaded.record.scene_id,
-            image=render(loaded.image, sample.recipe, loaded.masks),
+            image=sample_pixels(
+                sample, loaded.record, loaded.image, loaded.masks, self.image_root, where, self.max_pixels
+            ),
             reference=loaded.image,
             masks=loaded.masks,
             regions=loaded.record.regions,
@@ -218,7 +221,7 @@ class RoiDataset:
             record = self.image_record(image_id)
             where = f"{self.folder}: {self._tables[0].where(self._image_rows[image_id])}"
             image = load_image(record, self.image_root, where, self.max_pixels)
-            masks = decode_all(record.regions)
+            masks = masks_of(record)
             for array in (image, masks):
                 array.flags.writeable = False
             loaded = LoadedImage(record, image, masks)
@@ -233,7 +236,7 @@ class RoiDataset:
             raise IndexError(f"Sample {index} of a data set of {len(self)} samples.")
         return int(self._sample_rows[index])
 
-    def _sample_at(self, row: int) -> tuple[Sample, float]:
+    def _sample_at(self, row: int) -> tuple[Sample, float | None]:
         values = self._tables[1].row(row)
         try:
             return sample_from_row(values), values["image_quality"]

@@ -130,8 +130,10 @@ def choose_examples(evaluation: Evaluation, dataset: RoiDataset, count: int = 2)
     return examples
 
 
-def describe_recipe(recipe: Recipe) -> str:
-    """What a recipe does, in words; regions are counted from 1."""
+def describe_recipe(recipe: Recipe | None) -> str:
+    """What a recipe does, in words; regions are counted from 1. None is a picture whose history nobody knows."""
+    if recipe is None:
+        return "as it came"
     if recipe.pristine:
         return "left as it is"
     said = []

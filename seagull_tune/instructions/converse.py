@@ -101,7 +101,7 @@ def sample_conversation(
 
 
 def visit_seed(prompt_seed: int, visit: int) -> int:
-    """Seed of the conversation of one visit of one sample."""
+    """Seed of the conversation of one visit (from 0) of the sample whose row holds ``prompt_seed``."""
     return int.from_bytes(hashlib.sha256(f"{prompt_seed}/{visit}".encode()).digest()[:8], "big")
 
 

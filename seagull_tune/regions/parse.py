@@ -21,6 +21,9 @@ from seagull_tune.regions.masks import encode, from_label_map, from_polygon
 LABEL_SUFFIXES: tuple[str, ...] = (".png", ".tif", ".tiff", ".bmp", ".gif")
 """Lossless files that a label map may be stored in, in the order they are looked for."""
 
+REGION_SUFFIXES: tuple[str, ...] = (*LABEL_SUFFIXES, ".json")
+"""Files of a folder of regions: label maps, or (regions that overlap) lists of RLE objects."""
+
 
 class RegionSource(Protocol):
     """What a query needs of a segmenter (:mod:`seagull_tune.segment` has them)."""
@@ -184,7 +187,7 @@ def regions_from_label_map(path: str | Path, h: int, w: int, min_area_share: flo
 
 
 def find_region_file(folder: str | Path, stem: str) -> Path:
-    """The label map of an image in a folder: ``<stem>.png`` (or another lossless suffix).
+    """The regions of an image in a folder: ``<stem>.png`` (or another lossless suffix), else ``<stem>.json``.
 
     Raises:
         RegionError: no such folder, or no file for this stem.
@@ -192,17 +195,19 @@ def find_region_file(folder: str | Path, stem: str) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise RegionError(f"{folder}: no such folder of label maps (--regions).")
-    for suffix in LABEL_SUFFIXES:
+    for suffix in REGION_SUFFIXES:
         for path in (folder / f"{stem}{suffix}", folder / f"{stem}{suffix.upper()}"):
             if path.is_file():
                 return path
-    stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in LABEL_SUFFIXES}
+    stems = {path.stem for path in folder.iterdir() if path.suffix.lower() in REGION_SUFFIXES}
     hint = did_you_mean(stem, stems) if 0 < len(stems) <= 20 else f" The folder holds {len(stems)} label maps."
     raise RegionError(f"{folder}: no label map for the image {stem!r}; looked for {stem}.png and the like.{hint}")
 
 
 def load_region_dir(folder: str | Path, stem: str, h: int, w: int, min_area_share: float = 0.0) -> list[Region]:
-    """The regions of one image from a folder of label maps (``--regions DIR``), found by the image's stem.
+    """The regions of one image from a folder (``--regions DIR``), found by the image's stem.
+
+    A label map (``<stem>.png``), or COCO RLE JSON (``<stem>.json``, see :func:`regions_from_rle`).
 
     Args:
         folder: the folder.
@@ -211,10 +216,13 @@ def load_region_dir(folder: str | Path, stem: str, h: int, w: int, min_area_shar
         min_area_share: regions below this share of the image are left out.
 
     Raises:
-        RegionError: no file for this stem, or as :func:`regions_from_label_map`.
+        RegionError: no file for this stem, or as :func:`regions_from_label_map` and :func:`regions_from_rle`.
         DataError: not an image, or truncated.
     """
-    return regions_from_label_map(find_region_file(folder, stem), h, w, min_area_share)
+    path = find_region_file(folder, stem)
+    if path.suffix.lower() != ".json":
+        return regions_from_label_map(path, h, w, min_area_share)
+    return [region for region in regions_from_rle(path, h, w) if region.area >= min_area_share * h * w]
 
 
 def _require_size(values: np.ndarray, h: int, w: int, what: str) -> None:

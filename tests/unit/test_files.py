@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from seagull_tune.files import STAGING_SUFFIX, atomic_folder, atomic_write_text
+from seagull_tune.files import STAGING_SUFFIX, atomic_folder, atomic_write, atomic_write_text, why_not_written
 
 
 def _content(folder: Path) -> dict[str, str]:
@@ -95,3 +97,21 @@ def test_a_failed_write_keeps_the_old_text(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="no space"):
         atomic_write_text(path, "new")
     assert path.read_text() == "old"
+
+
+def test_chunks_that_fail_leave_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "labels.json"
+    atomic_write(target, (b"[", b"1", b"]"))
+
+    def broken() -> Iterator[bytes]:
+        yield b"[2"
+        raise ValueError("a bad row")
+
+    with pytest.raises(ValueError, match="a bad row"):
+        atomic_write(target, broken())
+    assert _content(tmp_path) == {"labels.json": "[1]"}
+
+
+def test_a_full_disk_is_called_so() -> None:
+    assert why_not_written(OSError(errno.ENOSPC, "No space left on device")) == "the disk is full"
+    assert "denied" in why_not_written(OSError(errno.EACCES, "Permission denied"))

@@ -18,7 +18,7 @@ from seagull_tune.data.schema.columns import (
     read_manifest,
     to_table,
 )
-from seagull_tune.data.schema.pixels import load_image, source_path, view_of
+from seagull_tune.data.schema.pixels import load_image, load_picture, masks_of, sample_pixels, source_path, view_of
 from seagull_tune.data.schema.rows import (
     ImageRecord,
     image_from_row,
@@ -33,6 +33,6 @@ from seagull_tune.data.schema.tables import RowTable, file_metadata, open_tables
 __all__ = [
     "IMAGES_DIR", "IMAGES_FEATURES", "MANIFEST", "METADATA_KEY", "SAMPLES_DIR", "SAMPLES_FEATURES", "SCHEMA_VERSION",
     "SOURCE_KINDS", "ImageRecord", "RowTable", "check_version", "file_metadata", "image_from_row", "image_to_row",
-    "load_image", "open_tables", "read_manifest", "recipe_from_rows", "recipe_to_rows", "sample_from_row",
-    "sample_to_row", "source_path", "to_table", "view_of",
+    "load_image", "load_picture", "masks_of", "open_tables", "read_manifest", "recipe_from_rows", "recipe_to_rows",
+    "sample_from_row", "sample_pixels", "sample_to_row", "source_path", "to_table", "view_of",
 ]  # fmt: skip

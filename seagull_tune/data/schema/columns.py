@@ -12,8 +12,11 @@ from datasets import Features, List, Value
 
 from seagull_tune.errors import DataError
 
-SCHEMA_VERSION = 1
-"""Version of the two tables. Another version is refused: data sets are cheap to build again from their recipes."""
+SCHEMA_VERSION = 2
+"""Version of the two tables. Another version is refused: data sets are cheap to build again from their recipes.
+
+Version 2 holds samples without a recipe (``picture``, authentic images) and opinion scores (``mos``).
+"""
 
 MANIFEST = "dataset.json"
 IMAGES_DIR = "images"
@@ -62,14 +65,21 @@ SAMPLES_FEATURES = Features(
                 "feather_px": Value("float64"),
             }
         ),
+        "picture": {"source": Value("string"), "sha256": Value("string")},
         "image_quality": Value("float32"),
+        "mos": {
+            "value": Value("float64"),
+            "low": Value("float64"),
+            "high": Value("float64"),
+            "higher_is_better": Value("bool"),
+        },
         "labels": List(
             {"quality": Value("float32"), "importance": Value("float32"), "severities": List(Value("int8"))}
         ),
         "prompt_seed": Value("int64"),
     }
 )
-"""One row per distorted (or pristine) version of an image."""
+"""One row per distorted, pristine or authentic version of an image."""
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], features: Features, metadata: Mapping[str, Any]) -> pa.Table:
@@ -107,5 +117,6 @@ def check_version(version: object, where: str) -> None:
     if version != SCHEMA_VERSION:
         raise DataError(
             f"{where} has schema version {version!r}, and this program reads version {SCHEMA_VERSION}. Build the data "
-            "set again with this program (recipes are drawn from seeds), or use the program version that made it."
+            "set again with this program (recipes are drawn from seeds; an imported one: import it again), or use the "
+            "program version that made it."
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from seagull_tune.config.data import SPLITS
 from seagull_tune.data.schema.columns import SOURCE_KINDS
 from seagull_tune.errors import DataError
-from seagull_tune.records import DistortionStep, Recipe, Region, RegionLabel, Sample
+from seagull_tune.records import DistortionStep, OpinionScore, PictureFile, Recipe, Region, RegionLabel, Sample
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,21 @@ def image_from_row(row: Mapping[str, Any]) -> ImageRecord:
     )
 
 
-def sample_to_row(sample: Sample, image_quality: float) -> dict[str, Any]:
+def sample_to_row(sample: Sample, image_quality: float | None) -> dict[str, Any]:
     """The row of a sample.
 
     Args:
         sample: the sample; its step parameters are stored as float64, its labels as float32.
-        image_quality: pooled similarity of the whole image, [0, 1].
+        image_quality: quality of the whole picture, [0, 1]: pooled similarity where it was rendered, what the opinion
+            score says where people were asked; None where nobody knows.
     """
     return {
         "sample_id": sample.sample_id,
         "image_id": sample.image_id,
-        "recipe": recipe_to_rows(sample.recipe),
+        "recipe": None if sample.recipe is None else recipe_to_rows(sample.recipe),
+        "picture": None if sample.picture is None else asdict(sample.picture),
         "image_quality": image_quality,
+        "mos": None if sample.opinion is None else asdict(sample.opinion),
         "labels": [
             {"quality": label.quality, "importance": label.importance, "severities": list(label.severities)}
             for label in sample.labels
@@ -157,7 +160,16 @@ def sample_from_row(row: Mapping[str, Any]) -> Sample:
         DataError: a value that no record may have.
     """
     labels = tuple(RegionLabel(e["quality"], e["importance"], tuple(e["severities"])) for e in row["labels"])
-    return Sample(row["sample_id"], row["image_id"], recipe_from_rows(row["recipe"]), labels, row["prompt_seed"])
+    recipe, picture, mos = row["recipe"], row["picture"], row["mos"]
+    return Sample(
+        sample_id=row["sample_id"],
+        image_id=row["image_id"],
+        recipe=None if recipe is None else recipe_from_rows(recipe),
+        labels=labels,
+        prompt_seed=row["prompt_seed"],
+        picture=None if picture is None else PictureFile(picture["source"], picture["sha256"]),
+        opinion=None if mos is None else OpinionScore(mos["value"], mos["low"], mos["high"], mos["higher_is_better"]),
+    )
 
 
 def _box(values: Sequence[int]) -> tuple[int, int, int, int]:

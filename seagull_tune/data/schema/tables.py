@@ -94,7 +94,7 @@ def _open(folder: Path, features: Features) -> RowTable:
     for file in files:
         check_version(file_metadata(file).get("schema_version"), str(file))
         try:
-            table = pq.read_table(file, memory_map=True)
+            table = pq.read_table(file, memory_map=True, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             raise DataError(
                 f"{file} cannot be read ({error}). Remove it and build again: only it is redone."

@@ -133,6 +133,26 @@ def test_another_schema_version(run: Callable, refused: Callable, photos: Path, 
         assert "99" in said and said.startswith("DataError")
 
 
+def test_export_and_import(run: Callable, refused: Callable, photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert run("build", "--images", photos, "--out", data, *SMALL).exit_code == 0
+    done = run("export", data, "--format", "seagull", "--out", tmp_path / "out", "--workers", "1")
+    assert done.exit_code == 0 and "written now" in done.stdout
+    back = run("import", "seagull", tmp_path / "out", "--out", tmp_path / "back")
+    assert back.exit_code == 0 and "samples of 2 images" in back.stdout
+    assert run("validate", tmp_path / "back").exit_code == 0
+    assert run("stats", tmp_path / "back", "--sheet", tmp_path / "sheet.png").exit_code == 0
+    labels = run("export", tmp_path / "back", "--format", "llava", "--labels-only", "--out", tmp_path / "llava")
+    assert labels.exit_code == 0 and "0 pictures" in labels.stdout
+    assert "seagull" in refused("export", data, "--format", "voc", "--out", tmp_path / "x")
+    scores = tmp_path / "scores.csv"
+    scores.write_text("image,mos\ncoffee.png,3\ngone.png,4\n")
+    line = ("import", "mos", scores, "--images", photos, "--out", tmp_path / "mos")
+    assert "range and direction" in refused(*line)
+    partly = run(*line, "--low", 1, "--high", 5, "--higher-is-better")
+    assert partly.exit_code == DONE_IN_PART and "left out: gone.png" in partly.stdout
+
+
 def test_not_a_data_set(refused: Callable, tmp_path: Path) -> None:
     assert str(tmp_path) in refused("validate", tmp_path)
     assert "none" in refused("stats", tmp_path / "none")

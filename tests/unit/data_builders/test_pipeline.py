@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from data_builders.executors import run_tasks
 from data_builders.pipeline import build_dataset, plan_build
 from data_builders.shards import seed_of
 from seagull_tune.config.data import BuildConfig
@@ -162,6 +163,22 @@ def test_foreign_folders_and_second_builds_are_refused(photographs: Path, tmp_pa
     (tmp_path / "a").mkdir()
     with filelock.FileLock(tmp_path / "a" / ".lock"), pytest.raises(DataError, match="Another build is running"):
         build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
+
+
+def test_two_builds_at_once_do_no_harm(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_dataset(_config(photographs), tmp_path / "alone", show_progress=False)
+    refused = []
+
+    def meanwhile(*arguments: Any) -> Any:
+        for result in run_tasks(*arguments):
+            with pytest.raises(DataError, match="Another build is running") as caught:
+                build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
+            refused.append(caught.value)
+            yield result
+
+    monkeypatch.setattr("data_builders.pipeline.run_tasks", meanwhile)
+    assert build_dataset(_config(photographs), tmp_path / "a", show_progress=False).n_built == 3
+    assert len(refused) == 3 and _content(tmp_path / "a") == _content(tmp_path / "alone")
 
 
 def test_label_maps_give_the_regions(photographs: Path, tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def test_examples_are_chosen_by_truth_alone(evaluation: Evaluation, roi: RoiData
 
 def test_recipes_in_words() -> None:
     assert describe_recipe(Recipe()) == "left as it is"
+    assert describe_recipe(None) == "as it came"
     steps = (DistortionStep("noise", "salt_pepper", 5, regions=(0, 2)), DistortionStep("blur", "motion", 1))
     assert describe_recipe(Recipe(steps)) == (
         "catastrophic noise (salt pepper) in regions 1, 3; then slight blur (motion) everywhere"

@@ -100,6 +100,21 @@ def test_label_map_folder(tmp_path: Path) -> None:
     assert len(load_region_dir(tmp_path, "cat", H, W, min_area_share=0.3)) == 2
 
 
+def test_a_folder_may_hold_lists_of_regions_that_overlap(tmp_path: Path) -> None:
+    masks = np.zeros((2, H, W), bool)
+    masks[0, :20], masks[1, 10:, :10] = True, True
+    rles = [{"size": [H, W], "counts": encode(mask).counts, "name": f"r{i}"} for i, mask in enumerate(masks)]
+    (tmp_path / "cat.json").write_text(json.dumps(rles))
+    found = load_region_dir(tmp_path, "cat", H, W)
+    assert [(r.name, r.area) for r in found] == [("r0", masks[0].sum()), ("r1", masks[1].sum())]
+    assert [r.name for r in load_region_dir(tmp_path, "cat", H, W, min_area_share=0.4)] == ["r0"]
+    saved(tmp_path / "cat.png", np.ones((H, W), np.uint8))
+    assert [r.name for r in load_region_dir(tmp_path, "cat", H, W)] == ["label 1"]  # a label map comes first
+    (tmp_path / "dog.json").write_text(json.dumps(rles))
+    with pytest.raises(RegionError, match="sizes must be equal"):
+        load_region_dir(tmp_path, "dog", W, H)
+
+
 def test_bad_label_map_folder(tmp_path: Path) -> None:
     saved(tmp_path / "cat.png", np.zeros((H, W), np.uint8))
     with pytest.raises(RegionError, match=r"no label map for the image 'cta'.*Did you mean 'cat'"):

@@ -1,0 +1,114 @@
+"""Commands that bring data sets in and out: `import`, `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seagull_tune.cli.app import (
+    DONE_IN_PART,
+    ConfigOption,
+    DryRunOption,
+    SetOption,
+    app,
+    example,
+    overrides,
+    resolve,
+    show_plan,
+)
+from seagull_tune.cli.data import DataSet, ImageRoot, processors
+from seagull_tune.cli.query import MaxPixelsOption
+
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Processes; default: one per processor.")]
+
+
+@app.command(
+    epilog=example(
+        "seagull-tune export runs/quickstart/data --format coco --out exported",
+        "seagull-tune export runs/quickstart/data --format llava --split train --out exported",
+    )
+)
+def export(
+    dataset: DataSet,
+    format: Annotated[str, typer.Option("--format", help="seagull, llava or coco (docs/data-format.md).")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the export.")],
+    split: Annotated[str | None, typer.Option("--split", help="train, validation or test; default: all.")] = None,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="Write no pictures (llava, coco).")] = False,
+    image_root: ImageRoot = None,
+    workers: WorkersOption = None,
+    max_pixels: MaxPixelsOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Write a data set in another layout, pictures rendered; the same command goes on where it was cut off."""
+    from seagull_tune.config.exchange import ExportConfig
+
+    changes = {
+        "format": format, "split": split, "image_root": image_root, "workers": workers, "max_pixels": max_pixels,
+        "pictures": False if labels_only else None,
+    }  # fmt: skip
+    settings = resolve(ExportConfig, config, overrides(changes, sets))
+    if "workers" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"workers": processors()})
+    if dry_run:
+        show_plan(settings, f"Export the data set {dataset} as {settings.format} into {out}.")
+        return
+    from data_builders.exporters import export_dataset
+
+    typer.echo(export_dataset(dataset, out, settings).describe())
+
+
+@app.command(
+    "import",
+    epilog=example(
+        "seagull-tune import mos scores.csv --low 1 --high 5 --higher-is-better --out data/mos",
+        "seagull-tune import coco instances.json --out regions",
+        "seagull-tune import seagull SEAGULL-100w --out data/100w",
+    ),
+)
+def import_(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="seagull, coco, mos, pandabench or qground.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The data set's folder, or (mos, coco) its file.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the result.")],
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Where pictures (mos) or panoptic PNG (coco) are."),
+    ] = None,
+    low: Annotated[float | None, typer.Option("--low", help="Lowest score of the declared range (mos).")] = None,
+    high: Annotated[float | None, typer.Option("--high", help="Highest score of the declared range (mos).")] = None,
+    higher_is_better: Annotated[
+        bool | None, typer.Option("--higher-is-better/--lower-is-better", help="What a high score means (mos).")
+    ] = None,
+    score: Annotated[str | None, typer.Option("--score", metavar="COLUMN", help="Column of the score (mos).")] = None,
+    image: Annotated[str | None, typer.Option("--image", metavar="COLUMN", help="Column of the file (mos).")] = None,
+    max_pixels: MaxPixelsOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Bring a data set of others in: into our tables, or (coco) into regions for `build`.
+
+    What cannot be used is named and left out (exit code 1).
+    """
+    from seagull_tune.config.exchange import ImportConfig
+
+    changes = {
+        "format": format, "source": source, "images": images, "max_pixels": max_pixels, "mos.scale.low": low,
+        "mos.scale.high": high, "mos.scale.higher_is_better": higher_is_better, "mos.score": score, "mos.image": image,
+    }  # fmt: skip
+    settings = resolve(ImportConfig, config, overrides(changes, sets))
+    if dry_run:
+        made = "regions for `build`" if settings.format == "coco" else "a data set"
+        show_plan(settings, f"Make {made} in {out} from the {settings.format} data {source}.")
+        return
+    from data_builders.importers import import_dataset
+    from data_builders.importers.coco import import_regions
+
+    run = import_regions if settings.format == "coco" else import_dataset
+    summary = run(settings, out)
+    typer.echo(summary.describe())
+    if summary.failed:
+        raise typer.Exit(DONE_IN_PART)

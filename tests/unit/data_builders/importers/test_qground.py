@@ -1,0 +1,44 @@
+"""QGround-100K: what is found is shown, and a mapping is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_builders.importers import ImportSummary
+from data_builders.importers.base import severity_of
+from seagull_tune.data.reader import RoiDataset
+from seagull_tune.errors import DataError
+
+Bring = Callable[..., ImportSummary]
+
+
+def test_qground_says_what_it_found_and_takes_a_mapping(bring: Bring, photographs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "qground"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    coffee = Image.open(photographs / "coffee.png")
+    coffee.save(folder / "images" / "coffee.png")
+    mask = np.zeros((coffee.height, coffee.width), np.uint8)
+    mask[10:50, 10:60] = 255
+    Image.fromarray(mask).save(folder / "masks" / "m.png")
+    annotations = [{"kind": "haziness", "file": "m.png", "level": "poor"}]
+    entries = [{"id": f"coffee_{who}", "image": "coffee.png", "ann_list": annotations} for who in ("ann", "bob")]
+    (folder / "a.json").write_text(json.dumps(entries))
+    settings = {"format": "qground", "source": folder}
+    with pytest.raises(DataError, match=r"ann_list: \[\{kind: text, file: text, level: text\}.*name qground\.mask"):
+        bring(tmp_path / "a", **settings, qground={"file": "a.json"})
+    keys = {"file": "a.json", "mask": "file", "type": "kind", "quality": "level"}
+    with pytest.raises(DataError, match=r"type 'haziness' is not in qground\.types"):
+        bring(tmp_path / "b", **settings, qground={**keys, "types": {"noise": "noise"}})
+    bring(tmp_path / "c", **settings, qground={**keys, "types": {"haziness": "contrast"}})
+    rows = RoiDataset(tmp_path / "c")
+    item = rows[0]
+    assert rows.image_ids == ("coffee_ann", "coffee_bob") and item.scene_id == rows[1].scene_id == "coffee.png"
+    assert item.labels[0].quality == 0.25 and item.regions[0].name == "haziness"
+    assert (item.masks[0] == (mask > 0)).all() and item.labels[0].severities[5] == severity_of(0.25) == 4
