@@ -19,7 +19,7 @@ from seagull_tune.data.schema import (
 )
 from seagull_tune.distortions.recipe import render
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.records import Sample
+from seagull_tune.records import DistortionStep, Sample
 from seagull_tune.regions.masks import decode_all
 
 _COLOURS = (
@@ -132,15 +132,18 @@ def outlined(image: np.ndarray, masks: np.ndarray, shown: Iterable[int], numbers
 
 
 def _captions(sample: Sample) -> list[str]:
-    steps = [
-        f"{step.type}/{step.variant} {step.severity}{'' if step.regions is None else ' on ' + str(list(step.regions))}"
-        for step in sample.recipe.steps
-    ]
+    steps = [f"{step.type}/{step.variant} {step.severity}{_place(step)}" for step in sample.recipe.steps]
     quality = " ".join(f"{i}:{label.quality:.2f}" for i, label in enumerate(sample.labels))
     importance = " ".join(
         f"{i}:{label.importance:.2f}" for i, label in enumerate(sample.labels) if label.importance is not None
     )
     return [" + ".join(steps) or "pristine", f"Q {quality}", f"I {importance or 'not scored'}"]
+
+
+def _place(step: DistortionStep) -> str:
+    if step.regions is None:
+        return ""
+    return f"{' off ' if step.outside else ' on '}{list(step.regions)}"
 
 
 def _paste(strip: Image.Image, x: int, cell: int, height: int, picture: np.ndarray, lines: list[str]) -> None:

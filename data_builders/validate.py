@@ -166,13 +166,21 @@ def _check_samples(
     table: RowTable, records: Mapping[str, ImageRecord], problems: list[Problem], tick: Callable[[int], None]
 ) -> None:
     seen: set[str] = set()
+    pairs: dict[str, list[tuple[str, str]]] = {}
     for number, row in _rows(table):
         where = table.where(number)
+        if row["pair_id"] is not None:
+            pairs.setdefault(row["pair_id"], []).append((where, row["image_id"]))
         if row["sample_id"] in seen:
             problems.append(Problem(where, f"sample_id {row['sample_id']!r} occurs twice."))
         seen.add(row["sample_id"])
         problems += [Problem(where, reason) for reason in _sample_problems(row, records)]
         tick(number + 1)
+    for pair_id, members in pairs.items():
+        if len(members) != 2 or members[0][1] != members[1][1]:
+            of = " and ".join(sorted({image_id for _, image_id in members}))
+            reason = f"pair_id {pair_id!r} has {len(members)} samples, of {of}; a pair is two samples of one image."
+            problems.append(Problem(members[0][0], reason))
 
 
 def _sample_problems(row: Mapping[str, Any], records: Mapping[str, ImageRecord]) -> Iterator[str]:

@@ -40,7 +40,12 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 def atomic_write_text(target: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
+    atomic_write_bytes(target, text.encode("utf-8"))
+
+
+def atomic_write_bytes(target: Path, data: bytes) -> None:
+    """Writes ``data`` to a file that appears whole or not at all; parent folders are made."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(target.name + STAGING_SUFFIX)
-    staging.write_text(text, encoding="utf-8")
+    staging.write_bytes(data)
     os.replace(staging, target)

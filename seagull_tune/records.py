@@ -51,6 +51,7 @@ class DistortionStep:
         params: physical parameters of the variant (documented in its family's file).
         seed: seed of the step's own random generator (noise, kernel shape).
         regions: indices of the image's regions that are distorted; None is the whole image.
+        outside: whether the step acts on all of the image *but* those regions instead (its background).
         feather_px: width of the soft border of the distorted area, in pixels (0 for the whole image).
     """
 
@@ -61,12 +62,17 @@ class DistortionStep:
     seed: int = 0
     regions: tuple[int, ...] | None = None
     feather_px: float = 0.0
+    outside: bool = False
 
     def __post_init__(self) -> None:
         if self.type not in DISTORTION_TYPES:
             raise DataError(f"Unknown distortion type {self.type!r}; allowed: {', '.join(DISTORTION_TYPES)}.")
         if not 1 <= self.severity < len(SEVERITY_NAMES):
             raise DataError(f"Severity of {self.type!r} is {self.severity!r}; allowed: 1..{len(SEVERITY_NAMES) - 1}.")
+        if self.outside and self.regions is None:
+            raise DataError(
+                f"A step of {self.type!r} acts outside of no region: name the regions that stay as they are."
+            )
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class Sample:
         recipe: how to render it.
         labels: one per region of the source image, in the order of its regions.
         prompt_seed: seed from which the messages are derived when the row is read.
+        pair_id: shared by two samples that are versions of one image and differ in one step; None for the others.
     """
 
     sample_id: str
@@ -126,6 +133,7 @@ class Sample:
     recipe: Recipe
     labels: tuple[RegionLabel, ...]
     prompt_seed: int
+    pair_id: str | None = None
 
 
 @dataclass(frozen=True)

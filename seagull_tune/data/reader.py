@@ -191,6 +191,16 @@ class RoiDataset:
         """Sample ``index`` without its pixels: recipe and labels only."""
         return self._sample_at(self._row(index))[0]
 
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Indices of the samples that are two versions of one image and differ in one step (``mix.pairs``)."""
+        names = self._tables[1].table.column("pair_id").to_pylist()
+        found: dict[str, list[int]] = {}
+        for index, row in enumerate(self._sample_rows):
+            if names[row] is not None:
+                found.setdefault(names[row], []).append(index)
+        return tuple((members[0], members[1]) for members in found.values() if len(members) == 2)
+
     @property
     def image_ids(self) -> tuple[str, ...]:
         """The images of this split, in the order of the table."""

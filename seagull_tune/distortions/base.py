@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seagull_tune.distortions.severity import level_params, offered_levels
+from seagull_tune.distortions.severity import SeverityCurve, level_params, offered_levels, severity_curve
 from seagull_tune.errors import DataError, did_you_mean
 
 Image = npt.NDArray[np.uint8]
@@ -114,7 +114,22 @@ class Variant:
         Raises:
             DataError: the variant does not offer that severity.
         """
-        params = level_params(self.type, self.variant, severity)
+        return self._scaled(level_params(self.type, self.variant, severity), scale)
+
+    def params_at(self, strength: float, scale: float = 1.0) -> dict[str, float]:
+        """Parameters at any strength in [0, 1]; ``scale`` as in :meth:`params_for`."""
+        return self._scaled(self.from_strength(strength), scale)
+
+    @property
+    def curve(self) -> SeverityCurve:
+        """Severities over strength, as calibrated.
+
+        Raises:
+            DataError: the variant was never calibrated.
+        """
+        return severity_curve(self.type, self.variant)
+
+    def _scaled(self, params: dict[str, float], scale: float) -> dict[str, float]:
         return {name: float(f"{v * scale:.4g}") if name in self.spatial else v for name, v in params.items()}
 
 

@@ -1,7 +1,9 @@
-"""Blur: gaussian (lens softness), motion (camera or subject moves), defocus (out of focus). All act in linear light.
+"""Blur: gaussian (lens softness), motion (camera or subject moves along a line), shake (a hand-held camera moves along
+a curve), defocus (out of focus). All act in linear light.
 
-Params: ``sigma`` (gaussian) standard deviation in pixels; ``length`` (motion) of the line in pixels, its angle is drawn
-from the step's generator; ``radius`` (defocus) of the blur disk in pixels.
+Params: ``sigma`` (gaussian) standard deviation in pixels; ``length`` (motion, shake) of the path in pixels, its angle
+is drawn from the step's generator; ``turn`` (shake) by how much the path turns in all, in radians, its side and its
+wobble are drawn; ``radius`` (defocus) of the blur disk in pixels.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import math
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from seagull_tune.distortions.base import Image, Params, Variant, geometric
 from seagull_tune.distortions.linear import Float32, float_to_srgb, to_light, to_light_float, to_srgb
@@ -18,6 +21,10 @@ _DIRECT_SIDE = 11
 """Up to this side OpenCV convolves directly."""
 _MAX_TAPS = 150
 """More taps than these are slower, added one by one, than the frequency domain."""
+_TURN = 2.4
+"""Turn of a shaken path, radians: well over a right angle, so that it blurs along both axes."""
+_WOBBLE = 0.6
+"""Amplitude of the wobble of a shaken path's heading, radians."""
 
 
 def _gaussian(image: Image, params: Params, rng: np.random.Generator) -> Image:
@@ -41,11 +48,45 @@ def line_kernel(length: float, angle: float) -> Float32:
     Returns:
         (K, K) float32, K odd, sums to one; bilinear splat of densely placed points on the path.
     """
-    half = math.ceil(length / 2.0) + 1
-    points = max(16, 8 * math.ceil(length))
+    points = _path_points(length)
     along = (np.arange(points) + 0.5) / points * length - length / 2.0
+    return _path_kernel(along * math.cos(angle), along * math.sin(angle), _path_reach(length))
+
+
+def curve_kernel(length: float, turn: float, angle: float, phase: float) -> Float32:
+    """Point spread function of a shaken camera: steady speed along a path that bends and wobbles.
+
+    Args:
+        length: of the path in pixels, > 0.
+        turn: difference between the first and the last heading in radians, the sign is the side; 0 with no wobble
+            would be a line.
+        angle: mean heading in radians.
+        phase: of the wobble, one period along the path, in radians.
+
+    Returns:
+        (K, K) float32, K odd, sums to one; the path's centroid lies on the middle pixel, so that nothing is shifted.
+    """
+    points = _path_points(length)
+    along = (np.arange(points) + 0.5) / points
+    heading = angle + turn * (along - 0.5) + _WOBBLE * np.sin(2.0 * math.pi * along + phase)
+    x, y = np.cumsum(np.cos(heading)), np.cumsum(np.sin(heading))
+    step = length / points
+    return _path_kernel((x - x.mean()) * step, (y - y.mean()) * step, _path_reach(length))
+
+
+def _path_points(length: float) -> int:
+    return max(16, 8 * math.ceil(length))
+
+
+def _path_reach(length: float) -> int:
+    """Pixels that a path around its centroid can reach: no point is farther from it than half of the length."""
+    return math.ceil(length / 2.0) + 1
+
+
+def _path_kernel(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], half: int) -> Float32:
+    """Bilinear splat of the points ``x``, ``y`` (P,), in pixels from the centre: (2 half + 1, 2 half + 1), sum one."""
     kernel = np.zeros((2 * half + 1, 2 * half + 1))
-    x, y = along * math.cos(angle) + half, along * math.sin(angle) + half
+    x, y = x + half, y + half
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     for dx in (0, 1):
         for dy in (0, 1):
@@ -90,6 +131,16 @@ def _motion(image: Image, params: Params, rng: np.random.Generator) -> Image:
     return _convolve(image, line_kernel(params["length"], float(rng.random()) * math.pi))
 
 
+def _shake(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    angle, phase = (float(value) * 2.0 * math.pi for value in rng.random(2))
+    side = 1.0 if rng.random() < 0.5 else -1.0
+    return _convolve(image, curve_kernel(params["length"], side * params["turn"], angle, phase))
+
+
+def _path_context(params: Params) -> int:
+    return _path_reach(params["length"])
+
+
 def _defocus(image: Image, params: Params, rng: np.random.Generator) -> Image:
     return _convolve(image, disk_kernel(params["radius"]))
 
@@ -108,7 +159,15 @@ VARIANTS = (
         "motion",
         _motion,
         lambda s: {"length": geometric(s, 0.8, 80.0)},
-        context=lambda params: math.ceil(params["length"] / 2.0) + 1,
+        context=_path_context,
+        spatial=("length",),
+    ),
+    Variant(
+        "blur",
+        "shake",
+        _shake,
+        lambda s: {"length": geometric(s, 1.0, 120.0), "turn": _TURN},
+        context=_path_context,
         spatial=("length",),
     ),
     Variant(

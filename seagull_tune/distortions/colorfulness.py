@@ -1,10 +1,12 @@
-"""Colorfulness: too little colour, too much, or a cast (wrong white balance).
+"""Colorfulness: too little colour, too much, a cast (wrong white balance), or one channel that is off.
 
 ``desaturate`` and ``oversaturate`` scale the distance of every pixel to its own luma, in sRGB. ``cast`` multiplies the
-channels' light, as a wrong white balance does; its hue is drawn from the step's generator.
+channels' light, as a wrong white balance does; its hue is drawn from the step's generator. ``channel`` multiplies the
+light of one channel, as a fault of the sensor or of the processing does; which one, and whether it gains or loses, are
+drawn.
 
 Params: ``saturation``: 0 is grey, 1 leaves the picture, above 1 exaggerates; ``stops``: how far the cast's strongest
-channel is pulled, in powers of two of the light.
+channel, or the one channel, is pulled, in powers of two of the light.
 """
 
 from __future__ import annotations
@@ -36,6 +38,15 @@ def _cast(image: Image, params: Params, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.LUT(image, table), dtype=np.uint8)
 
 
+def _channel(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    channel, sign = int(rng.integers(3)), 1.0 if rng.random() < 0.5 else -1.0
+    shifted = image.copy()
+    shifted[..., channel] = cv2.LUT(
+        np.ascontiguousarray(image[..., channel]), gain_table(2.0 ** (sign * params["stops"]))
+    )
+    return shifted
+
+
 def _no_context(params: Params) -> int:
     return 0
 
@@ -56,4 +67,5 @@ VARIANTS = (
         context=_no_context,
     ),
     Variant("colorfulness", "cast", _cast, lambda s: {"stops": geometric(s, 0.03, 8.0)}, context=_no_context),
+    Variant("colorfulness", "channel", _channel, lambda s: {"stops": geometric(s, 0.05, 12.0)}, context=_no_context),
 )

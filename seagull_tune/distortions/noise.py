@@ -1,13 +1,17 @@
-"""Noise: gaussian and Poisson (shot) noise added to light, and salt and pepper.
+"""Noise added to light: gaussian, Poisson (shot) and that of a whole sensor; banding of its rows; salt and pepper.
 
 A local step draws its noise over the bounding box of its area, rows first.
 
 Params: ``sigma`` (gaussian) standard deviation of the light, 1 is display white; ``gain`` (poisson) variance of the
-light per unit of light, on top of a read noise of ``read`` (standard deviation); ``density`` (salt_pepper) share of the
-pixels that turn black or white.
+light per unit of light, on top of a read noise of ``read`` (standard deviation); sensor has both as well, and
+``correlation``, that of any two colour channels, as demosaicing leaves it; ``sigma`` (banding) standard deviation of
+the light that a whole row (or column, which is drawn) is off by; ``density`` (salt_pepper) share of the pixels that
+turn black or white.
 """
 
 from __future__ import annotations
+
+import math
 
 import cv2
 import numpy as np
@@ -16,6 +20,19 @@ from seagull_tune.distortions.base import Image, Params, Variant, geometric
 from seagull_tune.distortions.linear import LIGHT_MAX, Float32, float_to_srgb, light_table, to_light_float
 
 _READ = 0.002
+_SENSOR_READ = 0.004
+_CORRELATION = 0.5
+
+
+def _shot_deviation(image: Image, params: Params) -> Float32:
+    """Standard deviation of Poisson-Gaussian noise at every value, (H, W, 3) float32 on the scale 0..LIGHT_MAX.
+
+    The affine noise model of a sensor, variance = gain * light + read^2 (Foi et al., "Practical Poissonian-Gaussian
+    noise modeling and fitting for single-image raw-data", IEEE TIP 2008).
+    """
+    light = light_table().astype(np.float64) / LIGHT_MAX
+    deviation = np.sqrt(params["gain"] * light + params["read"] ** 2) * LIGHT_MAX
+    return np.asarray(cv2.LUT(image, deviation.astype(np.float32)), dtype=np.float32)
 
 
 def _add(image: Image, deviation: Float32 | float, rng: np.random.Generator) -> Image:
@@ -30,9 +47,25 @@ def _gaussian(image: Image, params: Params, rng: np.random.Generator) -> Image:
 
 
 def _poisson(image: Image, params: Params, rng: np.random.Generator) -> Image:
-    light = light_table().astype(np.float64) / LIGHT_MAX
-    deviation = np.sqrt(params["gain"] * light + params["read"] ** 2) * LIGHT_MAX
-    return _add(image, np.asarray(cv2.LUT(image, deviation.astype(np.float32)), dtype=np.float32), rng)
+    return _add(image, _shot_deviation(image, params), rng)
+
+
+def _sensor(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    # What the channels share beside what each has alone: every pair correlates by ``correlation``, variances stay.
+    shared = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    noise *= np.float32(math.sqrt(1.0 - params["correlation"]))
+    noise += np.float32(math.sqrt(params["correlation"])) * shared
+    noise *= _shot_deviation(image, params)
+    noise += to_light_float(image)
+    return float_to_srgb(noise)
+
+
+def _banding(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    rows = bool(rng.random() < 0.5)
+    height, width = image.shape[:2]
+    offsets = rng.standard_normal((height, 1, 1) if rows else (1, width, 1), dtype=np.float32)
+    return float_to_srgb(to_light_float(image) + offsets * np.float32(params["sigma"] * LIGHT_MAX))
 
 
 def _salt_pepper(image: Image, params: Params, rng: np.random.Generator) -> Image:
@@ -56,6 +89,14 @@ VARIANTS = (
         lambda s: {"gain": geometric(s, 0.0001, 4.0), "read": _READ},
         context=_no_context,
     ),
+    Variant(
+        "noise",
+        "sensor",
+        _sensor,
+        lambda s: {"gain": geometric(s, 0.0001, 4.0), "read": _SENSOR_READ, "correlation": _CORRELATION},
+        context=_no_context,
+    ),
+    Variant("noise", "banding", _banding, lambda s: {"sigma": geometric(s, 0.001, 1.0)}, context=_no_context),
     Variant(
         "noise", "salt_pepper", _salt_pepper, lambda s: {"density": geometric(s, 0.0002, 0.8)}, context=_no_context
     ),

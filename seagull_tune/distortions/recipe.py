@@ -1,9 +1,10 @@
 """Render a recipe over its reference, and say which severities hold for which region.
 
-A step on regions acts inside the union of their masks. Its border is feathered: the union is smoothed with a gaussian
-window of ``feather_px`` pixels in all, quantised to 8 bits, and the distorted and the untouched picture are blended
-with it in sRGB codes. Where the weight is 0 the picture stays bit for bit, where it is full the distorted one is taken
-bit for bit. Every step draws from its own PCG64 generator, seeded with the step's seed alone.
+A step on regions acts inside the union of their masks, or outside of it (``outside``). The border is feathered: the
+area is smoothed with a gaussian window of ``feather_px`` pixels in all, quantised to 8 bits, and the distorted and the
+untouched picture are blended with it in sRGB codes. Where the weight is 0 the picture stays bit for bit, where it is
+full the distorted one is taken bit for bit. Every step draws from its own PCG64 generator, seeded with the step's seed
+alone.
 
 Legend: H, W image height and width in pixels; R regions.
 """
@@ -138,6 +139,8 @@ def _step_weight_8bit(step: DistortionStep, masks: Masks, height: int, width: in
     for index in step.regions:
         np.bitwise_or(union, masks[index].view(np.uint8), out=union)
     union *= _FULL
+    if step.outside:
+        np.subtract(_FULL, union, out=union)
     reach = math.ceil(step.feather_px / 2.0)
     if reach < 1:
         return union

@@ -12,7 +12,7 @@ from datasets import Features, List, Value
 
 from seagull_tune.errors import DataError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the two tables. Another version is refused: data sets are cheap to build again from their recipes."""
 
 MANIFEST = "dataset.json"
@@ -60,6 +60,7 @@ SAMPLES_FEATURES = Features(
                 "seed": Value("int64"),
                 "regions": List(Value("int32")),
                 "feather_px": Value("float64"),
+                "outside": Value("bool"),
             }
         ),
         "image_quality": Value("float32"),
@@ -67,6 +68,7 @@ SAMPLES_FEATURES = Features(
             {"quality": Value("float32"), "importance": Value("float32"), "severities": List(Value("int8"))}
         ),
         "prompt_seed": Value("int64"),
+        "pair_id": Value("string"),
     }
 )
 """One row per distorted (or pristine) version of an image."""

@@ -109,6 +109,7 @@ def sample_to_row(sample: Sample, image_quality: float) -> dict[str, Any]:
             for label in sample.labels
         ],
         "prompt_seed": sample.prompt_seed,
+        "pair_id": sample.pair_id,
     }
 
 
@@ -123,6 +124,7 @@ def recipe_to_rows(recipe: Recipe) -> list[dict[str, Any]]:
             "seed": step.seed,
             "regions": None if step.regions is None else list(step.regions),
             "feather_px": step.feather_px,
+            "outside": step.outside,
         }
         for step in recipe.steps
     ]
@@ -144,6 +146,7 @@ def recipe_from_rows(rows: Sequence[Mapping[str, Any]]) -> Recipe:
                 seed=row["seed"],
                 regions=None if row["regions"] is None else tuple(row["regions"]),
                 feather_px=row["feather_px"],
+                outside=row["outside"],
             )
             for row in rows
         )
@@ -157,7 +160,14 @@ def sample_from_row(row: Mapping[str, Any]) -> Sample:
         DataError: a value that no record may have.
     """
     labels = tuple(RegionLabel(e["quality"], e["importance"], tuple(e["severities"])) for e in row["labels"])
-    return Sample(row["sample_id"], row["image_id"], recipe_from_rows(row["recipe"]), labels, row["prompt_seed"])
+    return Sample(
+        sample_id=row["sample_id"],
+        image_id=row["image_id"],
+        recipe=recipe_from_rows(row["recipe"]),
+        labels=labels,
+        prompt_seed=row["prompt_seed"],
+        pair_id=row["pair_id"],
+    )
 
 
 def _box(values: Sequence[int]) -> tuple[int, int, int, int]:
