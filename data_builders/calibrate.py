@@ -7,7 +7,7 @@ every target is then bracketed by its first crossing and refined by bisection. A
 out, and the variant does not offer that severity. Run it again when the measure changes.
 
 The frozen benchmark is rendered with the fitted parameters: after a new variant, fit that one alone (``--variants``),
-on the same photographs as the table says, and the others stay as they are.
+and the others stay as they are. More photographs make a steadier fit: colours and haze vary much between scenes.
 """
 
 from __future__ import annotations
@@ -178,23 +178,31 @@ def table_of(fits: Sequence[VariantFit], measured_on: str, kept: SeverityTable |
         kept: a table whose other variants stay as they are.
 
     Raises:
-        DataError: ``kept`` was measured on something else or aims at other qualities, so that its severities would
+        DataError: ``kept`` was measured by another measure or aims at other qualities, so that its severities would
             not compare.
     """
     fitted: dict[tuple[str, str], tuple[SeverityLevel, ...]] = {}
     if kept is not None:
-        if (kept.measured_on, kept.targets) != (measured_on, TARGETS):
+        if not kept.measured_on.endswith(MEASURE_VERSION) or kept.targets != TARGETS:
             raise DataError(
-                f"The variants that stay were fitted on {kept.measured_on!r} to {kept.targets}, these ones on "
-                f"{measured_on!r} to {TARGETS}. Name the same photographs (--images, --count), or fit all variants."
+                f"The variants that stay were fitted to {kept.targets} on {kept.measured_on!r}, these ones to "
+                f"{TARGETS} with the measure {MEASURE_VERSION}: their severities would not compare. Fit all variants."
             )
         fitted = {(name, variant): levels for name, of in kept.variants.items() for variant, levels in of.items()}
     fitted |= {(fit.type, fit.variant): fit.levels for fit in fits}
+    base = measured_on if kept is None else kept.measured_on
+    otherwise = {} if kept is None else dict(kept.measured_otherwise)
+    otherwise |= {f"{fit.type}/{fit.variant}": measured_on for fit in fits}
     variants: dict[str, dict[str, tuple[SeverityLevel, ...]]] = {}
     for type_name, name in VARIANTS:
         if (type_name, name) in fitted:
             variants.setdefault(type_name, {})[name] = fitted[type_name, name]
-    return SeverityTable(targets=TARGETS, measured_on=measured_on, variants=variants)
+    return SeverityTable(
+        targets=TARGETS,
+        measured_on=base,
+        measured_otherwise={name: on for name, on in sorted(otherwise.items()) if on != base},
+        variants=variants,
+    )
 
 
 def write_table(table: SeverityTable, path: Path) -> None:

@@ -18,6 +18,7 @@ from seagull_tune.data.schema import (
     sample_from_row,
 )
 from seagull_tune.distortions.recipe import render
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.records import DistortionStep, Sample
 from seagull_tune.regions.masks import decode_all
@@ -92,7 +93,7 @@ def _strip(record: ImageRecord, image: np.ndarray, samples: list[Sample], column
     height = min(cell, round(record.height * cell / max(record.height, record.width)))
     strip = Image.new("RGB", ((1 + columns) * (cell + _GAP), height + _LINE * _TEXT_LINES + _GAP), "white")
     title = f"{record.image_id} ({record.split}) {record.width}x{record.height}"
-    picture = outlined(image, masks, range(len(masks)), numbers=True)
+    picture = outlined(developed(image), masks, range(len(masks)), numbers=True)
     _paste(strip, 0, cell, height, picture, [title, f"{len(masks)} regions"])
     for column, sample in enumerate(samples, start=1):
         hit = [i for i, label in enumerate(sample.labels) if any(label.severities)]

@@ -38,6 +38,7 @@ from seagull_tune.data.schema import (
     view_of,
 )
 from seagull_tune.distortions.recipe import render, severities_of
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
 from seagull_tune.images import require_min_size
@@ -191,7 +192,7 @@ def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[s
     for view in views_of(height, width, config.max_side, config.tile_side):
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
         require_min_size(image, MIN_SIDE, source.path)
-        regions = regions_of(source, (height, width), view, image, config.regions)
+        regions = regions_of(source, (height, width), view, developed(image), config.regions)
         record = _image_record(source, view, task, regions)
         images.append(image_to_row(record))
         samples += _build_samples(record, image, config)
@@ -215,10 +216,10 @@ def _image_record(source: SourceImage, view: View, task: ShardTask, regions: Seq
 
 
 def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) -> list[dict[str, Any]]:
-    """Draw, render and label the samples of one image."""
+    """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light."""
     masks = decode_all(record.regions)  # (R, H, W)
     areas = [region.area for region in record.regions]
-    reference = Reference(image)
+    reference = Reference(developed(image))
     rows = []
     recipes = _draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
     for k, (recipe, pair_id) in enumerate(recipes):

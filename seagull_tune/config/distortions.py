@@ -34,11 +34,13 @@ class SeverityTable(StrictModel):
     Attributes:
         targets: the quality that severities 1..5 aim at, falling; shared by all variants.
         measured_on: what the calibration was measured on, in words.
+        measured_otherwise: variants, as ``TYPE/NAME``, that were measured on something else -> on what.
         variants: type -> variant -> its levels.
     """
 
     targets: tuple[Share, Share, Share, Share, Share]
     measured_on: str
+    measured_otherwise: dict[str, str] = Field(default_factory=dict)
     variants: dict[str, dict[str, tuple[SeverityLevel, ...]]]
 
     @model_validator(mode="after")

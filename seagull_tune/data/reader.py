@@ -26,6 +26,7 @@ from seagull_tune.data.schema import (
     sample_from_row,
 )
 from seagull_tune.distortions.recipe import render
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.images import MAX_PIXELS
 from seagull_tune.records import Region, RegionLabel, Sample
@@ -38,11 +39,13 @@ class LoadedImage:
 
     Attributes:
         record: its row.
-        image: uint8 (H, W, 3), sRGB.
+        scene: what recipes are rendered from: the image itself, or uint16 scene light of a camera RAW file.
+        image: uint8 (H, W, 3), sRGB; what it looks like undistorted.
         masks: bool (R, H, W).
     """
 
     record: ImageRecord
+    scene: np.ndarray
     image: np.ndarray
     masks: np.ndarray
 
@@ -163,7 +166,7 @@ class RoiDataset:
             sample=sample,
             image_id=sample.image_id,
             scene_id=loaded.record.scene_id,
-            image=render(loaded.image, sample.recipe, loaded.masks),
+            image=render(loaded.scene, sample.recipe, loaded.masks),
             reference=loaded.image,
             masks=loaded.masks,
             regions=loaded.record.regions,
@@ -227,11 +230,12 @@ class RoiDataset:
         if loaded is None:
             record = self.image_record(image_id)
             where = f"{self.folder}: {self._tables[0].where(self._image_rows[image_id])}"
-            image = load_image(record, self.image_root, where, self.max_pixels)
+            scene = load_image(record, self.image_root, where, self.max_pixels)
+            image = developed(scene)
             masks = decode_all(record.regions)
-            for array in (image, masks):
+            for array in (scene, image, masks):
                 array.flags.writeable = False
-            loaded = LoadedImage(record, image, masks)
+            loaded = LoadedImage(record, scene, image, masks)
             self._cache[image_id] = loaded
             if len(self._cache) > self._cache_images:
                 self._cache.popitem(last=False)

@@ -9,6 +9,8 @@ wobble are drawn; ``radius`` (defocus) of the blur disk in pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -111,38 +113,58 @@ def disk_kernel(radius: float) -> Float32:
     return (coverage / coverage.sum()).astype(np.float32)
 
 
+def _gaussian_light(light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    size = 2 * _gaussian_context(params) + 1
+    blurred = cv2.GaussianBlur(light, (size, size), params["sigma"], borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(blurred, dtype=np.float32)
+
+
 def _convolve(image: Image, kernel: Float32) -> Image:
-    light = to_light_float(image)
+    return float_to_srgb(_convolve_light(to_light_float(image), kernel))
+
+
+def _convolve_light(light: Float32, kernel: Float32) -> Float32:
     taps = np.argwhere(kernel > 0)
     if kernel.shape[0] <= _DIRECT_SIDE or len(taps) > _MAX_TAPS:
         blurred = cv2.filter2D(light, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
-        return float_to_srgb(np.asarray(blurred, dtype=np.float32))
+        return np.asarray(blurred, dtype=np.float32)
     # A large kernel that is mostly empty: adding shifted pictures beats OpenCV's way over the frequency domain.
-    height, width = image.shape[:2]
+    height, width = light.shape[:2]
     half = kernel.shape[0] // 2
     padded = cv2.copyMakeBorder(light, half, half, half, half, cv2.BORDER_REFLECT_101)
     total = np.zeros_like(light)
     for y, x in taps:
         cv2.scaleAdd(padded[y : y + height, x : x + width], float(kernel[y, x]), total, total)
-    return float_to_srgb(total)
+    return total
 
 
-def _motion(image: Image, params: Params, rng: np.random.Generator) -> Image:
-    return _convolve(image, line_kernel(params["length"], float(rng.random()) * math.pi))
+def _motion_kernel(params: Params, rng: np.random.Generator) -> Float32:
+    return line_kernel(params["length"], float(rng.random()) * math.pi)
 
 
-def _shake(image: Image, params: Params, rng: np.random.Generator) -> Image:
+def _shake_kernel(params: Params, rng: np.random.Generator) -> Float32:
     angle, phase = (float(value) * 2.0 * math.pi for value in rng.random(2))
     side = 1.0 if rng.random() < 0.5 else -1.0
-    return _convolve(image, curve_kernel(params["length"], side * params["turn"], angle, phase))
+    return curve_kernel(params["length"], side * params["turn"], angle, phase)
 
 
 def _path_context(params: Params) -> int:
     return _path_reach(params["length"])
 
 
-def _defocus(image: Image, params: Params, rng: np.random.Generator) -> Image:
-    return _convolve(image, disk_kernel(params["radius"]))
+def _defocus_kernel(params: Params, rng: np.random.Generator) -> Float32:
+    return disk_kernel(params["radius"])
+
+
+KernelFunction = Callable[[Params, np.random.Generator], Float32]
+
+
+def _spread(kernel_of: KernelFunction, image: Image, params: Params, rng: np.random.Generator) -> Image:
+    return _convolve(image, kernel_of(params, rng))
+
+
+def _spread_light(kernel_of: KernelFunction, light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    return _convolve_light(light, kernel_of(params, rng))
 
 
 VARIANTS = (
@@ -153,29 +175,33 @@ VARIANTS = (
         lambda s: {"sigma": geometric(s, 0.25, 16.0)},
         context=_gaussian_context,
         spatial=("sigma",),
+        light=_gaussian_light,
     ),
     Variant(
         "blur",
         "motion",
-        _motion,
+        partial(_spread, _motion_kernel),
         lambda s: {"length": geometric(s, 0.8, 80.0)},
         context=_path_context,
         spatial=("length",),
+        light=partial(_spread_light, _motion_kernel),
     ),
     Variant(
         "blur",
         "shake",
-        _shake,
+        partial(_spread, _shake_kernel),
         lambda s: {"length": geometric(s, 1.0, 120.0), "turn": _TURN},
         context=_path_context,
         spatial=("length",),
+        light=partial(_spread_light, _shake_kernel),
     ),
     Variant(
         "blur",
         "defocus",
-        _defocus,
+        partial(_spread, _defocus_kernel),
         lambda s: {"radius": geometric(s, 0.45, 24.0)},
         context=lambda params: math.ceil(params["radius"]),
         spatial=("radius",),
+        light=partial(_spread_light, _defocus_kernel),
     ),
 )

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from seagull_tune.distortions.base import Image, Params, Variant, Weight, geometric
-from seagull_tune.distortions.linear import LIGHT_MAX, code_table, light_table
+from seagull_tune.distortions.linear import LIGHT_MAX, Float32, code_table, light_table
 
 _LUMA = (0.2126, 0.7152, 0.0722)
 """Rec. ITU-R BT.709 luma weights of R, G, B."""
@@ -47,6 +47,11 @@ def _haze(image: Image, params: Params, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.LUT(image, np.take(code_table(), light.astype(np.uint16))), dtype=np.uint8)
 
 
+def _haze_light(light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    veil = params["airlight"] * (1.0 - params["transmission"]) * LIGHT_MAX
+    return np.asarray(light * np.float32(params["transmission"]) + np.float32(veil), dtype=np.float32)
+
+
 def _no_context(params: Params) -> int:
     return 0
 
@@ -74,5 +79,6 @@ VARIANTS = (
         _haze,
         lambda s: {"transmission": round(1.0 - geometric(s, 0.01, 0.98), 4), "airlight": _AIRLIGHT},
         context=_no_context,
+        light=_haze_light,
     ),
 )

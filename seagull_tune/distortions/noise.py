@@ -51,21 +51,46 @@ def _poisson(image: Image, params: Params, rng: np.random.Generator) -> Image:
 
 
 def _sensor(image: Image, params: Params, rng: np.random.Generator) -> Image:
-    # What the channels share beside what each has alone: every pair correlates by ``correlation``, variances stay.
-    shared = rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    noise *= np.float32(math.sqrt(1.0 - params["correlation"]))
-    noise += np.float32(math.sqrt(params["correlation"])) * shared
+    noise = _correlated(image.shape, params["correlation"], rng)
     noise *= _shot_deviation(image, params)
     noise += to_light_float(image)
     return float_to_srgb(noise)
 
 
-def _banding(image: Image, params: Params, rng: np.random.Generator) -> Image:
+def _correlated(shape: tuple[int, ...], correlation: float, rng: np.random.Generator) -> Float32:
+    """Standard normal noise, (H, W, 3) float32: what channels share beside what each has alone; variances stay one."""
+    shared = rng.standard_normal((*shape[:2], 1), dtype=np.float32)
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise *= np.float32(math.sqrt(1.0 - correlation))
+    noise += np.float32(math.sqrt(correlation)) * shared
+    return noise
+
+
+def _band_offsets(shape: tuple[int, ...], params: Params, rng: np.random.Generator) -> Float32:
+    """By how much every row, or column, is off: float32 that broadcasts to (H, W, 3), on the scale 0..LIGHT_MAX."""
     rows = bool(rng.random() < 0.5)
-    height, width = image.shape[:2]
-    offsets = rng.standard_normal((height, 1, 1) if rows else (1, width, 1), dtype=np.float32)
-    return float_to_srgb(to_light_float(image) + offsets * np.float32(params["sigma"] * LIGHT_MAX))
+    offsets = rng.standard_normal((shape[0], 1, 1) if rows else (1, shape[1], 1), dtype=np.float32)
+    return offsets * np.float32(params["sigma"] * LIGHT_MAX)
+
+
+def _banding(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    return float_to_srgb(to_light_float(image) + _band_offsets(image.shape, params, rng))
+
+
+def _gaussian_light(light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    return light + rng.standard_normal(light.shape, dtype=np.float32) * np.float32(params["sigma"] * LIGHT_MAX)
+
+
+def _shot_light(light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    """Poisson-Gaussian noise; correlated where the params say so."""
+    noise = _correlated(light.shape, params.get("correlation", 0.0), rng)
+    variance = light * np.float32(params["gain"] / LIGHT_MAX) + np.float32(params["read"] ** 2)
+    noise *= np.sqrt(variance) * np.float32(LIGHT_MAX)
+    return light + noise
+
+
+def _banding_light(light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    return light + _band_offsets(light.shape, params, rng)
 
 
 def _salt_pepper(image: Image, params: Params, rng: np.random.Generator) -> Image:
@@ -81,13 +106,21 @@ def _no_context(params: Params) -> int:
 
 
 VARIANTS = (
-    Variant("noise", "gaussian", _gaussian, lambda s: {"sigma": geometric(s, 0.002, 1.0)}, context=_no_context),
+    Variant(
+        "noise",
+        "gaussian",
+        _gaussian,
+        lambda s: {"sigma": geometric(s, 0.002, 1.0)},
+        context=_no_context,
+        light=_gaussian_light,
+    ),
     Variant(
         "noise",
         "poisson",
         _poisson,
         lambda s: {"gain": geometric(s, 0.0001, 4.0), "read": _READ},
         context=_no_context,
+        light=_shot_light,
     ),
     Variant(
         "noise",
@@ -95,8 +128,16 @@ VARIANTS = (
         _sensor,
         lambda s: {"gain": geometric(s, 0.0001, 4.0), "read": _SENSOR_READ, "correlation": _CORRELATION},
         context=_no_context,
+        light=_shot_light,
     ),
-    Variant("noise", "banding", _banding, lambda s: {"sigma": geometric(s, 0.001, 1.0)}, context=_no_context),
+    Variant(
+        "noise",
+        "banding",
+        _banding,
+        lambda s: {"sigma": geometric(s, 0.001, 1.0)},
+        context=_no_context,
+        light=_banding_light,
+    ),
     Variant(
         "noise", "salt_pepper", _salt_pepper, lambda s: {"density": geometric(s, 0.0002, 0.8)}, context=_no_context
     ),

@@ -16,19 +16,19 @@ import numpy as np
 from seagull_tune.builtin_scenes import scene_path
 from seagull_tune.data.schema.rows import ImageRecord
 from seagull_tune.errors import DataError
-from seagull_tune.images import MAX_PIXELS, decode_image
+from seagull_tune.images import MAX_PIXELS, decode_photograph
 
 
 def view_of(photograph: np.ndarray, crop_xyxy: tuple[int, int, int, int] | None, height: int, width: int) -> np.ndarray:
     """Crop a photograph and shrink the crop by area averaging.
 
     Args:
-        photograph: uint8 (H, W, 3).
+        photograph: uint8 or uint16 (H, W, 3).
         crop_xyxy: the part that is kept, ends exclusive; None keeps all.
         height, width: size of the result; at most that of the crop.
 
     Returns:
-        uint8 (height, width, 3), C-contiguous.
+        (height, width, 3) of the same type, C-contiguous.
     """
     if crop_xyxy is not None:
         x0, y0, x1, y1 = crop_xyxy
@@ -48,7 +48,7 @@ def source_path(record: ImageRecord, image_root: Path) -> Path:
 
 
 def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The reference image of a row, after its file's content hash was checked.
+    """The reference image of a row, as recipes are rendered from it, after its file's content hash was checked.
 
     Args:
         record: the row.
@@ -57,10 +57,11 @@ def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: in
         max_pixels: largest photograph that is decoded.
 
     Returns:
-        uint8 (H, W, 3).
+        uint8 (H, W, 3), or uint16 scene light of a camera RAW file; ``distortions.scene.developed`` shows either.
 
     Raises:
         DataError: the file is missing or not the one that the data set was built from.
+        MissingDependencyError: a RAW file, and the extra that reads them is not installed.
     """
     data = record.file_bytes
     name = f"{where}, image {record.image_id!r}"
@@ -80,7 +81,9 @@ def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: in
             f"{name}: the file's SHA-256 is {found}, the data set was built from {record.sha256}. The photograph was "
             "changed: bring back the original, or build the data set again."
         )
-    image = view_of(decode_image(data, name, max_pixels), record.crop_xyxy, record.height, record.width)
+    image = view_of(
+        decode_photograph(data, record.source, name, max_pixels), record.crop_xyxy, record.height, record.width
+    )
     if image.shape[:2] != (record.height, record.width):
         raise DataError(
             f"{name}: {image.shape[1]}x{image.shape[0]} pixels, the row says {record.width}x{record.height}."

@@ -76,8 +76,10 @@ def test_a_new_variant_leaves_the_others_as_they_are() -> None:
     assert {name: list(of) for name, of in table.variants.items()} == {
         name: list(of) for name, of in kept.variants.items()
     }
-    with pytest.raises(DataError, match=r"fitted on .* these ones on 'other photographs'"):
-        table_of([fit], "other photographs", kept)
+    assert table.measured_otherwise == kept.measured_otherwise
+    assert table_of([fit], "one", kept).measured_otherwise == {**kept.measured_otherwise, "blur/gaussian": "one"}
+    with pytest.raises(DataError, match=r"on 'my eyes', .* would not compare\. Fit all variants"):
+        table_of([fit], "one", kept.model_copy(update={"measured_on": "my eyes"}))
 
 
 def test_variants_are_named_by_type_and_name(capsys: pytest.CaptureFixture[str]) -> None:
