@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from seagull_tune.config.distortions import SeverityLevel
 from seagull_tune.errors import DataError
-from seagull_tune.files import atomic_write_bytes
+from seagull_tune.files import atomic_write
 from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 
 _COLUMNS = 4
@@ -63,7 +63,7 @@ def write_report(fits: Sequence[VariantFit], targets: Sequence[float], path: Pat
     figure.suptitle("Calibration: quality over strength; dots are the severities of the table")
     data = BytesIO()
     figure.savefig(data, format="png")
-    atomic_write_bytes(path, data.getvalue())
+    atomic_write(path, (data.getvalue(),))
 
 
 def _name_targets(panel: Axes, targets: Sequence[float]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,12 +41,25 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 def atomic_write_text(target: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to a file that appears whole or not at all; parent folders are made."""
-    atomic_write_bytes(target, text.encode("utf-8"))
+    atomic_write(target, (text.encode(),))
 
 
-def atomic_write_bytes(target: Path, data: bytes) -> None:
-    """Writes ``data`` to a file that appears whole or not at all; parent folders are made."""
+def atomic_write(target: Path, chunks: Iterable[bytes]) -> None:
+    """Writes chunks to a file that appears whole or not at all; parent folders are made.
+
+    An error, of the disk or of ``chunks``, leaves no staging file behind.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(target.name + STAGING_SUFFIX)
-    staging.write_bytes(data)
-    os.replace(staging, target)
+    try:
+        with staging.open("wb") as file:
+            file.writelines(chunks)
+        os.replace(staging, target)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+
+
+def why_not_written(error: OSError) -> str:
+    """Why writing failed, for a message."""
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
