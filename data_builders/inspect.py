@@ -116,12 +116,12 @@ def _level_counts(values: np.ndarray, names: tuple[str, ...]) -> dict[str, int]:
 def print_stats(stats: tuple[SplitStats, ...], console: Console | None = None) -> None:
     """Print statistics as tables."""
     console = console or Console()
-    overview = Table("split", "scenes", "images", "regions", "samples", "labels", "steps 0 / 1 / 2", "whole image")
+    overview = Table("split", "scenes", "images", "regions", "samples", "labels", "steps 0 / 1 / 2 / 3", "whole image")
     for s in stats:
         n_steps = sum(s.variants.values())
         overview.add_row(
             s.split, *(str(n) for n in (s.n_scenes, s.n_images, s.n_regions, s.n_samples, s.n_labels)),
-            " / ".join(_share(s.steps.get(k, 0), s.n_samples) for k in range(3)), _share(s.whole_image, n_steps),
+            " / ".join(_share(s.steps.get(k, 0), s.n_samples) for k in range(4)), _share(s.whole_image, n_steps),
         )  # fmt: skip
     console.print(overview)
     for s in stats:

@@ -87,6 +87,16 @@ def expose(linear: UInt16) -> UInt16:
     return np.asarray(np.take(np.minimum(table, 65535).astype(np.uint16), linear), dtype=np.uint16)
 
 
+def raw_versions() -> dict[str, str]:
+    """Versions that pixels of RAW files depend on (kept beside a data set).
+
+    Raises:
+        MissingDependencyError: rawpy is not installed.
+    """
+    rawpy = _rawpy("a data set")
+    return {"rawpy": str(rawpy.__version__), "libraw": ".".join(map(str, rawpy.libraw_version))}
+
+
 def _rawpy(name: str) -> ModuleType:
     try:
         import rawpy

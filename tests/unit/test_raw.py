@@ -14,6 +14,7 @@ from data_builders.pipeline import build_dataset
 from data_builders.sources import list_sources
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.data.reader import RoiDataset
+from seagull_tune.data.schema import read_manifest
 from seagull_tune.distortions.linear import LIGHT_MAX, to_light
 from seagull_tune.distortions.scene import SCENE_WHITE, develop
 from seagull_tune.errors import DataError, MissingDependencyError
@@ -84,6 +85,7 @@ def test_a_data_set_of_raw_files(dng: Path, tmp_path: Path) -> None:
     )
     summary = build_dataset(config, tmp_path / "set", show_progress=False)
     assert (summary.n_images, summary.failed) == (1, ())
+    assert {"rawpy", "libraw"} <= set(read_manifest(tmp_path / "set")["versions"])
     for item in RoiDataset(tmp_path / "set"):
         assert item.image.dtype == np.uint8 and item.image.shape == (120, 160, 3) == item.reference.shape
         assert np.array_equal(item.image, item.reference) == item.sample.recipe.pristine
