@@ -1,10 +1,13 @@
 """Fit the severity table: for every variant, the parameters whose median whole-image quality meets the targets.
 
-    python -m data_builders.calibrate [--images DIR] [--count N] [--out configs/data/severity.yaml]
+    python -m data_builders.calibrate [--images DIR] [--count N] [--variants TYPE/NAME ...] [--out FILE] [--report FILE]
 
 Each variant has one strength in [0, 1]. Its median quality over the photographs is measured on a grid of strengths;
 every target is then bracketed by its first crossing and refined by bisection. A target that is not met closely is left
 out, and the variant does not offer that severity. Run it again when the measure changes.
+
+The frozen benchmark is rendered with the fitted parameters: after a new variant, fit that one alone (``--variants``),
+and the others stay as they are. More photographs make a steadier fit: colours and haze vary much between scenes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +25,14 @@ import numpy as np
 import skimage.data
 import yaml
 
+from data_builders.calibration_report import VariantFit, write_report
 from seagull_tune.config.base import resolve_asset
 from seagull_tune.config.distortions import SeverityLevel, SeverityTable
 from seagull_tune.distortions.base import Image, Variant
-from seagull_tune.distortions.registry import VARIANTS
-from seagull_tune.distortions.severity import SEVERITY_ASSET
-from seagull_tune.errors import DataError
+from seagull_tune.distortions.registry import VARIANTS, get_variant
+from seagull_tune.distortions.severity import SEVERITY_ASSET, severity_table
+from seagull_tune.errors import DataError, SeagullError
+from seagull_tune.files import atomic_write_text
 from seagull_tune.fullref.measure import MEASURE_VERSION, Reference, measure_regions
 
 TARGETS = (0.75, 0.56, 0.38, 0.22, 0.10)
@@ -99,8 +105,8 @@ def median_quality(variant: Variant, params: dict[str, float], photographs: Sequ
 
 def fit_variant(
     variant: Variant, photographs: Sequence[Photograph], targets: Sequence[float] = TARGETS, grid: int = _GRID
-) -> tuple[SeverityLevel, ...]:
-    """The severities that a variant reaches, with their parameters.
+) -> VariantFit:
+    """The curve of a variant, and the severities that it reaches with their parameters.
 
     Args:
         variant: what to fit.
@@ -109,7 +115,8 @@ def fit_variant(
         grid: strengths that are measured before the bisection.
 
     Returns:
-        One level per target within :data:`TOLERANCE`, in the order of severity, with falling measured quality.
+        The measured curve, and one level per target within :data:`TOLERANCE`, in the order of severity, with falling
+        measured quality.
     """
     strengths = np.linspace(0.0, 1.0, grid)
     curve: list[float] = []
@@ -130,8 +137,11 @@ def fit_variant(
         params = variant.from_strength(strength)
         repeated = bool(levels) and levels[-1].params == params
         if abs(quality - target) <= TOLERANCE and not repeated:
-            levels.append(SeverityLevel(severity=severity, params=params, quality=round(quality, 3)))
-    return tuple(levels)
+            levels.append(
+                SeverityLevel(severity=severity, strength=round(strength, 6), params=params, quality=round(quality, 3))
+            )
+    points = tuple(zip(strengths[: len(curve)].tolist(), curve, strict=True))
+    return VariantFit(variant.type, variant.variant, points, tuple(levels))
 
 
 def _bisect(
@@ -149,15 +159,50 @@ def _bisect(
     return seen
 
 
-def fit_table(photographs: Sequence[Photograph], measured_on: str) -> SeverityTable:
-    """Fit every variant, printing one line each."""
-    fitted: dict[str, dict[str, tuple[SeverityLevel, ...]]] = {}
-    for (type_name, name), variant in VARIANTS.items():
-        levels = fit_variant(variant, photographs)
-        fitted.setdefault(type_name, {})[name] = levels
-        shown = "  ".join(f"{level.severity}: {level.params} {level.quality:.2f}" for level in levels)
-        print(f"{type_name}/{name}  {shown}", flush=True)
-    return SeverityTable(targets=TARGETS, measured_on=measured_on, variants=fitted)
+def fit_all(variants: Sequence[Variant], photographs: Sequence[Photograph]) -> list[VariantFit]:
+    """Fit variants, printing one line each."""
+    fits = []
+    for number, variant in enumerate(variants, start=1):
+        fits.append(fit_variant(variant, photographs))
+        shown = "  ".join(f"{level.severity}: {level.params} {level.quality:.2f}" for level in fits[-1].levels)
+        print(f"{number}/{len(variants)} {variant.type}/{variant.variant}  {shown}", flush=True)
+    return fits
+
+
+def table_of(fits: Sequence[VariantFit], measured_on: str, kept: SeverityTable | None = None) -> SeverityTable:
+    """The severity table of fitted variants, in the order of the registry.
+
+    Args:
+        fits: what was fitted now.
+        measured_on: on which photographs, in words.
+        kept: a table whose other variants stay as they are.
+
+    Raises:
+        DataError: ``kept`` was measured by another measure or aims at other qualities, so that its severities would
+            not compare.
+    """
+    fitted: dict[tuple[str, str], tuple[SeverityLevel, ...]] = {}
+    if kept is not None:
+        if not kept.measured_on.endswith(MEASURE_VERSION) or kept.targets != TARGETS:
+            raise DataError(
+                f"The variants that stay were fitted to {kept.targets} on {kept.measured_on!r}, these ones to "
+                f"{TARGETS} with the measure {MEASURE_VERSION}: their severities would not compare. Fit all variants."
+            )
+        fitted = {(name, variant): levels for name, of in kept.variants.items() for variant, levels in of.items()}
+    fitted |= {(fit.type, fit.variant): fit.levels for fit in fits}
+    base = measured_on if kept is None else kept.measured_on
+    otherwise = {} if kept is None else dict(kept.measured_otherwise)
+    otherwise |= {f"{fit.type}/{fit.variant}": measured_on for fit in fits}
+    variants: dict[str, dict[str, tuple[SeverityLevel, ...]]] = {}
+    for type_name, name in VARIANTS:
+        if (type_name, name) in fitted:
+            variants.setdefault(type_name, {})[name] = fitted[type_name, name]
+    return SeverityTable(
+        targets=TARGETS,
+        measured_on=base,
+        measured_otherwise={name: on for name, on in sorted(otherwise.items()) if on != base},
+        variants=variants,
+    )
 
 
 def write_table(table: SeverityTable, path: Path) -> None:
@@ -166,18 +211,48 @@ def write_table(table: SeverityTable, path: Path) -> None:
         "# Fitted by data_builders.calibrate, do not edit by hand. quality: the median that was measured with params.\n"
     )
     text = header + yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    atomic_write_text(path, text)
+
+
+def named_variants(names: Sequence[str]) -> tuple[Variant, ...]:
+    """The variants that ``TYPE/NAME`` texts name, in the order of the registry; all of them where none is named.
+
+    Raises:
+        DataError: a text of another form, an unknown type or variant.
+    """
+    for name in names:
+        if name.count("/") != 1:
+            raise DataError(f"--variants {name!r}: write TYPE/NAME, for example blur/shake.")
+    chosen = {get_variant(*name.split("/")) for name in names}
+    return tuple(variant for variant in VARIANTS.values() if not names or variant in chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line entry; see the module's first lines."""
-    parser = argparse.ArgumentParser(description="Fit the severity table of the distortions.")
+    """Command line entry; see the module's first lines. Status 2 with one sentence where it cannot run."""
+    try:
+        _run(_parser().parse_args(arguments))
+    except SeagullError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Fit the severity table of the distortions.",
+        epilog="Example: python -m data_builders.calibrate --images photos --count 28 --variants blur/shake",
+    )
     parser.add_argument("--images", type=Path, help="folder of photographs; default: bsds500 of SEAGULL_TUNE_TEST_DATA")
     parser.add_argument("--count", type=int, default=36, help="how many photographs of the folder (default 36)")
+    parser.add_argument(
+        "--variants", nargs="+", default=[], metavar="TYPE/NAME", help="fit these only; the others stay as they are"
+    )
     parser.add_argument("--out", type=Path, help=f"file to write (default: {SEVERITY_ASSET} of this checkout)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--report", type=Path, metavar="FILE.png", help="also draw the fitted curves")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    variants = named_variants(options.variants)
     folder = options.images
     if folder is None and "SEAGULL_TUNE_TEST_DATA" in os.environ:
         folder = Path(os.environ["SEAGULL_TUNE_TEST_DATA"]) / "bsds500" / "images"
@@ -187,8 +262,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         more = folder_photographs(folder, options.count)
         images += more
         measured_on += f" and {len(more)} of {folder.parent.name}"
-    table = fit_table([Photograph.of(image) for image in images], f"{measured_on}; measure {MEASURE_VERSION}")
+    fits = fit_all(variants, [Photograph.of(image) for image in images])
+    kept = severity_table() if options.variants else None
+    table = table_of(fits, f"{measured_on}; measure {MEASURE_VERSION}", kept)
     write_table(table, options.out or resolve_asset(SEVERITY_ASSET))
+    if options.report is not None:
+        write_report(fits, TARGETS, options.report)
+        print(f"Curves: {options.report}")
 
 
 if __name__ == "__main__":

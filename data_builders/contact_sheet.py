@@ -19,8 +19,9 @@ from seagull_tune.data.schema import (
     sample_from_row,
     sample_pixels,
 )
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.records import Sample
+from seagull_tune.records import DistortionStep, Sample
 
 _COLOURS = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (67, 99, 216), (245, 130, 49), (145, 30, 180), (70, 240, 240),
@@ -102,7 +103,7 @@ def _strip(
     height = min(cell, round(record.height * cell / max(record.height, record.width)))
     strip = Image.new("RGB", ((1 + columns) * (cell + _GAP), height + _LINE * _TEXT_LINES + _GAP), "white")
     title = f"{record.image_id} ({record.split}) {record.width}x{record.height}"
-    picture = outlined(image, masks, range(len(masks)), numbers=True)
+    picture = outlined(developed(image), masks, range(len(masks)), numbers=True)
     _paste(strip, 0, cell, height, picture, [title, f"{len(masks)} regions"])
     for column, (sample, pixels) in enumerate(samples, start=1):
         hit = [i for i, label in enumerate(sample.labels) if any(label.severities)]
@@ -143,7 +144,7 @@ def outlined(image: np.ndarray, masks: np.ndarray, shown: Iterable[int], numbers
 
 def _captions(sample: Sample) -> list[str]:
     steps = [
-        f"{step.type}/{step.variant} {step.severity}{'' if step.regions is None else ' on ' + str(list(step.regions))}"
+        f"{step.type}/{step.variant} {step.severity}{_place(step)}"
         for step in (sample.recipe.steps if sample.recipe is not None else ())
     ]
     as_is = "pristine" if sample.recipe is not None else "as it came"
@@ -152,6 +153,12 @@ def _captions(sample: Sample) -> list[str]:
         f"{i}:{label.importance:.2f}" for i, label in enumerate(sample.labels) if label.importance is not None
     )
     return [" + ".join(steps) or as_is, f"Q {quality}", f"I {importance or 'not scored'}"]
+
+
+def _place(step: DistortionStep) -> str:
+    if step.regions is None:
+        return ""
+    return f"{' off ' if step.outside else ' on '}{list(step.regions)}"
 
 
 def _paste(strip: Image.Image, x: int, cell: int, height: int, picture: np.ndarray, lines: list[str]) -> None:

@@ -121,13 +121,13 @@ def print_stats(stats: tuple[SplitStats, ...], console: Console | None = None) -
     """Print statistics as tables."""
     console = console or Console()
     overview = Table(
-        "split", "scenes", "images", "regions", "samples", "labels", "steps 0 / 1 / 2", "no recipe", "whole image"
+        "split", "scenes", "images", "regions", "samples", "labels", "steps 0 / 1 / 2 / 3", "no recipe", "whole image"
     )
     for s in stats:
         n_steps = sum(s.variants.values())
         overview.add_row(
             s.split, *(str(n) for n in (s.n_scenes, s.n_images, s.n_regions, s.n_samples, s.n_labels)),
-            " / ".join(_share(s.steps.get(k, 0), s.n_samples) for k in range(3)), str(s.without_recipe),
+            " / ".join(_share(s.steps.get(k, 0), s.n_samples) for k in range(4)), str(s.without_recipe),
             _share(s.whole_image, n_steps),
         )  # fmt: skip
     console.print(overview)

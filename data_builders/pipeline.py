@@ -36,7 +36,9 @@ from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write_text
 from seagull_tune.fullref.measure import MEASURE_VERSION
+from seagull_tune.images import is_raw
 from seagull_tune.instructions.templates import load_prompts
+from seagull_tune.raw import raw_versions
 
 _LOCK = ".lock"
 _NOT_IDENTITY = {"workers", "source", "licence"}
@@ -268,6 +270,7 @@ def _manifest(plan: BuildPlan) -> dict[str, Any]:
             "opencv": cv2.__version__,
             "pyarrow": pa.__version__,
             **codec_versions(),
+            **(raw_versions() if any(is_raw(source.path) for source in plan.sources) else {}),
         },
     }
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_builders.regions import regions_of
-from data_builders.sampler import draw_recipe
+from data_builders.sampler import draw_pair, draw_recipe
 from data_builders.sources import SourceImage, View, load_source, views_of
 from seagull_tune.config.data import BuildConfig, SplitName
 from seagull_tune.data.schema import (
@@ -37,6 +37,7 @@ from seagull_tune.data.schema import (
     view_of,
 )
 from seagull_tune.distortions.recipe import render, severities_of
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.files import why_not_written
 from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
@@ -190,7 +191,7 @@ def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[s
     for view in views_of(height, width, config.max_side, config.tile_side):
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
         require_min_size(image, MIN_SIDE, source.path)
-        regions = regions_of(source, (height, width), view, image, config.regions)
+        regions = regions_of(source, (height, width), view, developed(image), config.regions)
         record = _image_record(source, view, task, regions)
         images.append(image_to_row(record))
         samples += _build_samples(record, image, config)
@@ -214,14 +215,13 @@ def _image_record(source: SourceImage, view: View, task: ShardTask, regions: Seq
 
 
 def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) -> list[dict[str, Any]]:
-    """Draw, render and label the samples of one image."""
+    """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light."""
     masks = decode_all(record.regions)  # (R, H, W)
     areas = [region.area for region in record.regions]
-    reference = Reference(image)
+    reference = Reference(developed(image))
     rows = []
-    for k in range(config.samples_per_image):
-        rng = np.random.Generator(np.random.PCG64(seed_of(config.seed, record.image_id, k, "recipe")))
-        recipe = draw_recipe(config.mix, len(areas), areas, rng, image_area=float(image.shape[0] * image.shape[1]))
+    recipes = _draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
+    for k, (recipe, pair_id) in enumerate(recipes):
         measures = measure_regions(reference.compare(render(image, recipe, masks)), masks)
         sample = Sample(
             sample_id=f"{record.image_id}#{k:04d}",
@@ -229,9 +229,35 @@ def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) 
             recipe=recipe,
             labels=_labels(measures, recipe, masks),
             prompt_seed=seed_of(config.seed, record.image_id, k, "prompt"),
+            pair_id=pair_id,
         )
         rows.append(sample_to_row(sample, measures.image_quality))
     return rows
+
+
+def _draw_recipes(
+    image_id: str, areas: Sequence[float], image_area: float, config: BuildConfig
+) -> Iterator[tuple[Recipe, str | None]]:
+    """The recipes of an image's samples, each with the id of its pair. Every draw has a seed of its own."""
+    mix, count = config.mix, config.samples_per_image
+    # A draw that says "pair" takes two samples: this chance of it puts the share `pairs` of all samples into pairs.
+    chance = mix.pairs / (2.0 - mix.pairs)
+    k = 0
+    while k < count:
+        first_type = mix.types[k % len(mix.types)] if mix.cycle_types else None
+        rng = _generator(config.seed, image_id, k, "recipe")
+        in_pair = chance > 0 and k + 1 < count and _generator(config.seed, image_id, k, "pair").random() < chance
+        if in_pair:
+            pair_id = f"{image_id}#{k:04d}+{k + 1:04d}"
+            for recipe in draw_pair(mix, len(areas), areas, rng, image_area, first_type):
+                yield recipe, pair_id
+        else:
+            yield draw_recipe(mix, len(areas), areas, rng, image_area, first_type), None
+        k += 2 if in_pair else 1
+
+
+def _generator(*parts: str | int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed_of(*parts)))
 
 
 def _labels(measures: RegionMeasures, recipe: Recipe, masks: np.ndarray) -> tuple[RegionLabel, ...]:
@@ -245,5 +271,7 @@ def _labels(measures: RegionMeasures, recipe: Recipe, masks: np.ndarray) -> tupl
 
 
 def _recipe_number(row: Mapping[str, Any]) -> int:
-    text = json.dumps([row["sample_id"], row["recipe"]], sort_keys=True)
+    # `outside` counts only where it is true: published hashes of recipes without it stay what they are.
+    recipe = [{key: value for key, value in step.items() if key != "outside" or value} for step in row["recipe"]]
+    text = json.dumps([row["sample_id"], recipe], sort_keys=True)
     return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")

@@ -17,7 +17,8 @@ from data_builders.splits import order_ids
 from seagull_tune.builtin_scenes import builtin_scenes, scene_path
 from seagull_tune.config.data import BUILTIN, BUILTIN_INSTALLED, BuildConfig, Selection
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
+from seagull_tune.images import IMAGE_SUFFIXES, MAX_PIXELS, is_raw, read_photograph
+from seagull_tune.raw import RAW_SUFFIXES
 
 UNREADABLE = ""
 """Content hash of a file that cannot be read; building it fails with the reason."""
@@ -79,12 +80,13 @@ def list_sources(config: BuildConfig, tick: Callable[[int, int], None] | None = 
 
 
 def load_source(source: SourceImage, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The photograph, uint8 (H, W, 3).
+    """The photograph, (H, W, 3): uint8, or uint16 scene light of a camera RAW file.
 
     Raises:
         DataError: not an image, truncated, or above ``max_pixels``.
+        MissingDependencyError: a RAW file, and the extra that reads them is not installed.
     """
-    return read_image(source.path, max_pixels)
+    return read_photograph(source.path, max_pixels)
 
 
 def select_sources(sources: Sequence[SourceImage], selection: Selection) -> list[SourceImage]:
@@ -161,6 +163,7 @@ def _folder_sources(folder: Path, recursive: bool, tick: Callable[[int, int], No
         hint = "" if recursive else " Set recursive=true if they are in sub-folders."
         raise DataError(f"{folder} holds no photograph (files ending in {', '.join(IMAGE_SUFFIXES)}).{hint}")
     stems = Counter(Path(name).stem for name in names)
+    raw_stems = {Path(name).with_suffix("") for name in names if is_raw(name)}
     first_with: dict[str, str] = {}
     sources = []
     for done, name in enumerate(names):
@@ -169,6 +172,9 @@ def _folder_sources(folder: Path, recursive: bool, tick: Callable[[int, int], No
         digest = _digest(folder / name)
         # Two copies of one photograph must never be on both sides of a split.
         scene_id = image_id if digest == UNREADABLE else first_with.setdefault(digest, image_id)
+        # Nor may a RAW file and the JPEG that the camera wrote beside it.
+        if Path(name).with_suffix("") in raw_stems:
+            scene_id = first_with.setdefault(Path(name).with_suffix("").as_posix(), scene_id)
         sources.append(SourceImage(image_id, scene_id, "file", name, folder / name, digest))
         if tick is not None:
             tick(done + 1, len(names))
@@ -180,7 +186,7 @@ def _image_names(folder: Path, paths: Iterable[Path]) -> list[str]:
     for path in paths:
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if not hidden and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if not hidden and path.suffix.lower() in (*IMAGE_SUFFIXES, *RAW_SUFFIXES) and path.is_file():
             names.append(name.as_posix())
     return names
 

@@ -28,6 +28,7 @@ from seagull_tune.data.schema import (
     sample_from_row,
 )
 from seagull_tune.distortions.registry import get_variant
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, RegionError, SeagullError
 from seagull_tune.instructions.lint import lint_prompts
 from seagull_tune.levels import DISTORTION_TYPES
@@ -188,7 +189,7 @@ def _check_images(
         problems += [Problem(where, reason) for reason in _image_problems(record, judged)]
         if hashes is not None:
             try:
-                hashes[record.image_id] = dct_hash(load_image(record, root, where))
+                hashes[record.image_id] = dct_hash(developed(load_image(record, root, where)))
             except SeagullError as error:
                 problems.append(Problem(where, str(error)))
         tick(number + 1)
@@ -218,13 +219,21 @@ def _check_samples(
     tick: Callable[[int], None],
 ) -> None:
     seen: set[str] = set()
+    pairs: dict[str, list[tuple[str, str]]] = {}
     for number, row in _rows(table):
         where = table.where(number)
+        if row["pair_id"] is not None:
+            pairs.setdefault(row["pair_id"], []).append((where, row["image_id"]))
         if row["sample_id"] in seen:
             problems.append(Problem(where, f"sample_id {row['sample_id']!r} occurs twice."))
         seen.add(row["sample_id"])
         problems += [Problem(where, reason) for reason in _sample_problems(row, records, root, where)]
         tick(number + 1)
+    for pair_id, members in pairs.items():
+        if len(members) != 2 or members[0][1] != members[1][1]:
+            of = " and ".join(sorted({image_id for _, image_id in members}))
+            reason = f"pair_id {pair_id!r} has {len(members)} samples, of {of}; a pair is two samples of one image."
+            problems.append(Problem(members[0][0], reason))
 
 
 def _sample_problems(

@@ -1,4 +1,5 @@
-"""Reading photographs: any common file -> uint8 RGB, or a refusal that names the file.
+"""Reading photographs: any common file -> uint8 RGB, or a refusal that names the file. RAW files become scene light
+(``seagull_tune.distortions.scene``), which :func:`read_image` develops.
 
 Legend: H, W height and width in pixels (after the EXIF orientation was applied).
 
@@ -20,7 +21,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError
+from seagull_tune.raw import RAW_SUFFIXES, decode_raw
 
 MAX_PIXELS = 178_000_000
 """Default limit on H * W of an image that is read (about twice what the largest cameras give)."""
@@ -32,7 +35,6 @@ IMAGE_SUFFIXES: tuple[str, ...] = (
 """Suffixes (lower case) of the files that a folder of photographs may hold."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
-_RAW_SUFFIXES = frozenset({".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 _EXIF_ORIENTATION = 0x0112
 # What Pillow's plugins raise for damaged files; MemoryError is not among them on purpose.
@@ -57,9 +59,47 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Raises:
         DataError: no such file, not an image, truncated, above ``max_pixels``, or a kind that cannot be read.
+        MissingDependencyError: a camera RAW file, and the extra that reads them is not installed.
+    """
+    return developed(read_photograph(path, max_pixels))
+
+
+def read_photograph(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a photograph as recipes are rendered from it: like :func:`read_image`, but RAW files are not developed.
+
+    Returns:
+        uint8 RGB (H, W, 3); of a camera RAW file uint16 scene light (H, W, 3). C-contiguous.
+
+    Raises:
+        DataError, MissingDependencyError: as :func:`read_image`.
     """
     with _open_file(path) as stream:
+        if is_raw(path):
+            return decode_raw(stream.read(), str(path), max_pixels)
         return _to_rgb(stream, str(path), max_pixels)
+
+
+def decode_photograph(data: bytes, source: str | Path, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode a file held in memory as :func:`read_photograph` reads it.
+
+    Args:
+        data: content of the file.
+        source: the file's name: its suffix says whether it is a RAW file.
+        name: what messages call it.
+        max_pixels: largest H * W that is decoded.
+
+    Returns:
+        uint8 RGB or uint16 scene light, (H, W, 3).
+
+    Raises:
+        DataError, MissingDependencyError: as :func:`read_image`.
+    """
+    return decode_raw(data, name, max_pixels) if is_raw(source) else decode_image(data, name, max_pixels)
+
+
+def is_raw(path: str | Path) -> bool:
+    """Whether a file is a camera RAW file by its suffix: most are TIFFs inside, whose first image is a thumbnail."""
+    return Path(path).suffix.lower() in RAW_SUFFIXES
 
 
 def decode_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -93,6 +133,9 @@ def read_values(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         DataError: as :func:`read_image`; or a file of floats.
     """
+    if is_raw(path):
+        # Read as the TIFF that most RAW files are, it would give its thumbnail, silently.
+        raise DataError(f"{path}: a camera RAW file is no mask or label map. Name a greyscale PNG.")
     with _open_file(path) as stream:
         picture, orientation = _load(stream, str(path), max_pixels)
         if picture.mode in ("1", "L", "P", "I") or picture.mode.startswith("I;16"):
@@ -142,12 +185,6 @@ def image_hash(image: np.ndarray) -> str:
 
 
 def _open_file(path: str | Path) -> BinaryIO:
-    suffix = Path(path).suffix.lower()
-    if suffix in _RAW_SUFFIXES:
-        # Most RAW files are TIFFs whose first image is a thumbnail: reading them as TIFF would give that, silently.
-        raise DataError(
-            f"{path}: camera RAW files ({suffix}) are not read here; develop it to JPEG, PNG or TIFF first."
-        )
     try:
         return open(path, "rb")
     except (OSError, ValueError) as error:

@@ -52,6 +52,7 @@ class DistortionStep:
         params: physical parameters of the variant (documented in its family's file).
         seed: seed of the step's own random generator (noise, kernel shape).
         regions: indices of the image's regions that are distorted; None is the whole image.
+        outside: whether the step acts on all of the image *but* those regions instead (its background).
         feather_px: width of the soft border of the distorted area, in pixels (0 for the whole image).
     """
 
@@ -62,12 +63,17 @@ class DistortionStep:
     seed: int = 0
     regions: tuple[int, ...] | None = None
     feather_px: float = 0.0
+    outside: bool = False
 
     def __post_init__(self) -> None:
         if self.type not in DISTORTION_TYPES:
             raise DataError(f"Unknown distortion type {self.type!r}; allowed: {', '.join(DISTORTION_TYPES)}.")
         if not 1 <= self.severity < len(SEVERITY_NAMES):
             raise DataError(f"Severity of {self.type!r} is {self.severity!r}; allowed: 1..{len(SEVERITY_NAMES) - 1}.")
+        if self.outside and self.regions is None:
+            raise DataError(
+                f"A step of {self.type!r} acts outside of no region: name the regions that stay as they are."
+            )
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,7 @@ class Sample:
         prompt_seed: seed from which the messages are derived when the row is read.
         picture: the file that holds its pixels; None where they are rendered, or are the image itself.
         opinion: what people said of the whole picture, where they were asked.
+        pair_id: shared by two samples that are versions of one image and differ in one step; None for the others.
     """
 
     sample_id: str
@@ -172,6 +179,7 @@ class Sample:
     prompt_seed: int
     picture: PictureFile | None = None
     opinion: OpinionScore | None = None
+    pair_id: str | None = None
 
     def __post_init__(self) -> None:
         if self.recipe is not None and self.picture is not None:

@@ -15,6 +15,7 @@ from data_builders.exporters.base import Exporter, Item, Opened
 from data_builders.progress import Tick, progress_bar
 from seagull_tune.config.exchange import ExportConfig
 from seagull_tune.data.schema import load_image, masks_of, sample_pixels
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write
 
@@ -99,7 +100,7 @@ def _pixels(item: Item, image: np.ndarray, task: PictureTask) -> Iterator[tuple[
     samples = {sample.sample_id: (sample, where) for sample, _, where in item.samples}
     for path, sample_id in task.files:
         if sample_id is None:
-            yield path, image
+            yield path, developed(image)
         else:
             sample, where = samples[sample_id]
             yield path, sample_pixels(sample, item.record, image, masks, task.image_root, where, task.max_pixels)

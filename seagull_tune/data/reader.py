@@ -27,6 +27,7 @@ from seagull_tune.data.schema import (
     sample_from_row,
     sample_pixels,
 )
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.images import MAX_PIXELS
 from seagull_tune.records import Region, RegionLabel, Sample
@@ -38,11 +39,13 @@ class LoadedImage:
 
     Attributes:
         record: its row.
-        image: uint8 (H, W, 3), sRGB.
+        scene: what recipes are rendered from: the image itself, or uint16 scene light of a camera RAW file.
+        image: uint8 (H, W, 3), sRGB; what it looks like undistorted.
         masks: bool (R, H, W).
     """
 
     record: ImageRecord
+    scene: np.ndarray
     image: np.ndarray
     masks: np.ndarray
 
@@ -165,7 +168,7 @@ class RoiDataset:
             image_id=sample.image_id,
             scene_id=loaded.record.scene_id,
             image=sample_pixels(
-                sample, loaded.record, loaded.image, loaded.masks, self.image_root, where, self.max_pixels
+                sample, loaded.record, loaded.scene, loaded.masks, self.image_root, where, self.max_pixels
             ),
             reference=loaded.image,
             masks=loaded.masks,
@@ -194,6 +197,16 @@ class RoiDataset:
         """Sample ``index`` without its pixels: recipe and labels only."""
         return self._sample_at(self._row(index))[0]
 
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Indices of the samples that are two versions of one image and differ in one step (``mix.pairs``)."""
+        names = self._tables[1].table.column("pair_id").to_pylist()
+        found: dict[str, list[int]] = {}
+        for index, row in enumerate(self._sample_rows):
+            if names[row] is not None:
+                found.setdefault(names[row], []).append(index)
+        return tuple((members[0], members[1]) for members in found.values() if len(members) == 2)
+
     @property
     def image_ids(self) -> tuple[str, ...]:
         """The images of this split, in the order of the table."""
@@ -220,11 +233,12 @@ class RoiDataset:
         if loaded is None:
             record = self.image_record(image_id)
             where = f"{self.folder}: {self._tables[0].where(self._image_rows[image_id])}"
-            image = load_image(record, self.image_root, where, self.max_pixels)
+            scene = load_image(record, self.image_root, where, self.max_pixels)
+            image = developed(scene)
             masks = masks_of(record)
-            for array in (image, masks):
+            for array in (scene, image, masks):
                 array.flags.writeable = False
-            loaded = LoadedImage(record, image, masks)
+            loaded = LoadedImage(record, scene, image, masks)
             self._cache[image_id] = loaded
             if len(self._cache) > self._cache_images:
                 self._cache.popitem(last=False)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seagull_tune.distortions.severity import level_params, offered_levels
+from seagull_tune.distortions.linear import Float32
+from seagull_tune.distortions.severity import SeverityCurve, level_params, offered_levels, severity_curve
 from seagull_tune.errors import DataError, did_you_mean
 
 Image = npt.NDArray[np.uint8]
@@ -23,6 +24,7 @@ Params = Mapping[str, float]
 
 ApplyFunction = Callable[[Image, Params, np.random.Generator], Image]
 StrengthFunction = Callable[[float], dict[str, float]]
+LightFunction = Callable[[Float32, Params, np.random.Generator], Float32]
 ContextFunction = Callable[[Params], int]
 MeasureFunction = Callable[[Image, "Weight | None"], dict[str, float]]
 
@@ -46,6 +48,9 @@ class Variant:
         measure: picture statistics of the affected area (image, weight or None) -> extra params, for variants that
             depend on the area's content; None for most.
         spatial: the params that are lengths in pixels; they grow with the picture (:meth:`params_for`).
+        light: the same on scene light, (H, W, 3) float32, >= 0, ``LIGHT_MAX`` is display white and highlights go beyond
+            it: for what happens in front of or on the sensor, where a photograph comes from a RAW file. None for what
+            happens to the developed picture.
     """
 
     type: str
@@ -55,6 +60,7 @@ class Variant:
     context: ContextFunction | None = None
     measure: MeasureFunction | None = None
     spatial: tuple[str, ...] = ()
+    light: LightFunction | None = None
 
     def apply(self, image: Image, params: Params, rng: np.random.Generator) -> Image:
         """Distort a whole picture.
@@ -114,7 +120,22 @@ class Variant:
         Raises:
             DataError: the variant does not offer that severity.
         """
-        params = level_params(self.type, self.variant, severity)
+        return self._scaled(level_params(self.type, self.variant, severity), scale)
+
+    def params_at(self, strength: float, scale: float = 1.0) -> dict[str, float]:
+        """Parameters at any strength in [0, 1]; ``scale`` as in :meth:`params_for`."""
+        return self._scaled(self.from_strength(strength), scale)
+
+    @property
+    def curve(self) -> SeverityCurve:
+        """Severities over strength, as calibrated.
+
+        Raises:
+            DataError: the variant was never calibrated.
+        """
+        return severity_curve(self.type, self.variant)
+
+    def _scaled(self, params: dict[str, float], scale: float) -> dict[str, float]:
         return {name: float(f"{v * scale:.4g}") if name in self.spatial else v for name, v in params.items()}
 
 

@@ -1,7 +1,10 @@
-"""Contrast: reduced or increased around the mean brightness of the affected area, so that brightness itself stays.
+"""Contrast: reduced or increased around the mean brightness of the affected area, or lost in a veil of haze.
 
-Acts on sRGB codes, as display contrast does. Params: ``gain`` of the distance to the mean, below 1 (reduce) or above
-(increase, with clipping).
+``reduce`` and ``increase`` act on sRGB codes, as display contrast does, and leave the brightness. ``haze`` acts in
+linear light: I = J t + A (1 - t), the scattering model of Koschmieder (1924), with one transmission for the whole area.
+
+Params: ``gain`` of the distance to the mean, below 1 (reduce) or above (increase, with clipping); ``transmission`` t,
+the share of the light that comes through the haze, and ``airlight`` A, the veil's own light (1 is display white).
 """
 
 from __future__ import annotations
@@ -10,9 +13,12 @@ import cv2
 import numpy as np
 
 from seagull_tune.distortions.base import Image, Params, Variant, Weight, geometric
+from seagull_tune.distortions.linear import LIGHT_MAX, Float32, code_table, light_table
 
 _LUMA = (0.2126, 0.7152, 0.0722)
 """Rec. ITU-R BT.709 luma weights of R, G, B."""
+_AIRLIGHT = 0.8
+"""Light of the haze: bright, but short of white."""
 
 
 def area_mean(image: Image, weight: Weight | None) -> dict[str, float]:
@@ -35,6 +41,17 @@ def _stretch(image: Image, params: Params, rng: np.random.Generator) -> Image:
     return np.asarray(cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)), dtype=np.uint8)
 
 
+def _haze(image: Image, params: Params, rng: np.random.Generator) -> Image:
+    veil = params["airlight"] * (1.0 - params["transmission"]) * LIGHT_MAX
+    light = np.clip(np.rint(light_table() * params["transmission"] + veil), 0, LIGHT_MAX)
+    return np.asarray(cv2.LUT(image, np.take(code_table(), light.astype(np.uint16))), dtype=np.uint8)
+
+
+def _haze_light(light: Float32, params: Params, rng: np.random.Generator) -> Float32:
+    veil = params["airlight"] * (1.0 - params["transmission"]) * LIGHT_MAX
+    return np.asarray(light * np.float32(params["transmission"]) + np.float32(veil), dtype=np.float32)
+
+
 def _no_context(params: Params) -> int:
     return 0
 
@@ -55,5 +72,13 @@ VARIANTS = (
         lambda s: {"gain": geometric(s, 1.05, 60.0)},
         context=_no_context,
         measure=area_mean,
+    ),
+    Variant(
+        "contrast",
+        "haze",
+        _haze,
+        lambda s: {"transmission": round(1.0 - geometric(s, 0.01, 0.98), 4), "airlight": _AIRLIGHT},
+        context=_no_context,
+        light=_haze_light,
     ),
 )

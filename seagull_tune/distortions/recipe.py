@@ -1,9 +1,13 @@
 """Render a recipe over its reference, and say which severities hold for which region.
 
-A step on regions acts inside the union of their masks. Its border is feathered: the union is smoothed with a gaussian
-window of ``feather_px`` pixels in all, quantised to 8 bits, and the distorted and the untouched picture are blended
-with it in sRGB codes. Where the weight is 0 the picture stays bit for bit, where it is full the distorted one is taken
-bit for bit. Every step draws from its own PCG64 generator, seeded with the step's seed alone.
+A step on regions acts inside the union of their masks, or outside of it (``outside``). The border is feathered: the
+area is smoothed with a gaussian window of ``feather_px`` pixels in all, quantised to 8 bits, and the distorted and the
+untouched picture are blended with it in sRGB codes. Where the weight is 0 the picture stays bit for bit, where it is
+full the distorted one is taken bit for bit. Every step draws from its own PCG64 generator, seeded with the step's seed
+alone.
+
+A photograph from a RAW file is scene light (``distortions.scene``). Steps that happen in front of or on the sensor act
+on that light, before the tone curve, and are blended in it; then it is developed, and the other steps follow.
 
 Legend: H, W image height and width in pixels; R regions.
 """
@@ -11,13 +15,16 @@ Legend: H, W image height and width in pixels; R regions.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from seagull_tune.distortions.base import Image, Variant, Weight
+from seagull_tune.distortions.linear import UInt16
 from seagull_tune.distortions.registry import get_variant
+from seagull_tune.distortions.scene import develop, is_scene, light_to_scene, scene_to_light
 from seagull_tune.distortions.serialize import recipe_from_json, recipe_hash, recipe_to_json
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.levels import DISTORTION_TYPES, TYPE_COVERAGE
@@ -29,28 +36,35 @@ Masks = npt.NDArray[np.bool_]
 _FULL = 255
 
 
-def render(image: Image, recipe: Recipe, masks: Masks) -> Image:
+def render(image: Image | UInt16, recipe: Recipe, masks: Masks) -> Image:
     """The distorted picture of a recipe.
 
     Args:
-        image: (H, W, 3) uint8 sRGB, the reference; left as it is.
-        recipe: the steps, applied in order.
+        image: (H, W, 3) uint8 sRGB, the reference, or uint16 scene light; left as it is.
+        recipe: the steps, applied in order; of scene light, first those that act on light.
         masks: (R, H, W) bool, the regions that the steps' indices name; R may be 0.
 
     Returns:
-        (H, W, 3) uint8, a new array; equal to the reference for a pristine recipe.
+        (H, W, 3) uint8, a new array; equal to the reference, developed, for a pristine recipe.
 
     Raises:
-        DataError: the image is not (H, W, 3) uint8, a variant is unknown, a parameter is missing or unknown.
+        DataError: the image is neither (H, W, 3) uint8 nor scene light, a variant is unknown, a parameter is missing
+            or unknown.
         RegionError: masks of another size, a region index that does not exist.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+    picture_like = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    if image.size == 0 or not (picture_like or is_scene(image)):
         raise DataError(f"An image to distort is uint8 RGB (H, W, 3), got {image.dtype} {image.shape}.")
     height, width = image.shape[:2]
     _check_masks(masks, height, width)
-    picture = np.array(image, order="C")
-    for step in recipe.steps:
-        variant = get_variant(step.type, step.variant)
+    steps = [(step, get_variant(step.type, step.variant)) for step in recipe.steps]
+    if is_scene(image):
+        light_steps = [(step, variant) for step, variant in steps if variant.light is not None]
+        steps = [(step, variant) for step, variant in steps if variant.light is None]
+        picture = develop(_distort_light(image, light_steps, masks))
+    else:
+        picture = np.array(image, dtype=np.uint8, order="C")
+    for step, variant in steps:
         weight = _step_weight_8bit(step, masks, height, width)
         picture = _apply_step(picture, step, variant, weight)
     return picture
@@ -138,6 +152,8 @@ def _step_weight_8bit(step: DistortionStep, masks: Masks, height: int, width: in
     for index in step.regions:
         np.bitwise_or(union, masks[index].view(np.uint8), out=union)
     union *= _FULL
+    if step.outside:
+        np.subtract(_FULL, union, out=union)
     reach = math.ceil(step.feather_px / 2.0)
     if reach < 1:
         return union
@@ -145,6 +161,18 @@ def _step_weight_8bit(step: DistortionStep, masks: Masks, height: int, width: in
     # 8-bit gaussians are fixed-point in OpenCV, so the weight is the same on every machine; the window is finite.
     smooth = cv2.GaussianBlur(union, (size, size), step.feather_px / 4.0, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(smooth, dtype=np.uint8)
+
+
+def _distort_light(scene: UInt16, steps: Sequence[tuple[DistortionStep, Variant]], masks: Masks) -> UInt16:
+    """Scene light after the steps that act on it, blended in light; where a weight is 0 it stays bit for bit."""
+    for step, variant in steps:
+        variant.check_params(step.params)
+        assert variant.light is not None
+        light = scene_to_light(scene)
+        changed = variant.light(light, step.params, np.random.Generator(np.random.PCG64(step.seed)))
+        weight = step_weight(step, masks, *scene.shape[:2])[..., None]
+        scene = np.where(weight > 0, light_to_scene(light + weight * (changed - light)), scene)
+    return scene
 
 
 def _apply_step(picture: Image, step: DistortionStep, variant: Variant, weight: Weight | None) -> Image:

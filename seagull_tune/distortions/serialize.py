@@ -14,7 +14,7 @@ from typing import Any
 from seagull_tune.errors import DataError
 from seagull_tune.records import DistortionStep, Recipe
 
-_FIELDS = {"type", "variant", "severity", "params", "seed", "regions", "feather_px"}
+_FIELDS = {"type", "variant", "severity", "params", "seed", "regions", "feather_px", "outside"}
 
 
 def recipe_to_json(recipe: Recipe) -> str:
@@ -28,6 +28,7 @@ def recipe_to_json(recipe: Recipe) -> str:
             "seed": int(step.seed),
             "regions": None if step.regions is None else [int(index) for index in step.regions],
             "feather_px": float(step.feather_px),
+            "outside": bool(step.outside),
         }
         for step in recipe.steps
     ]
@@ -69,6 +70,7 @@ def _step(row: object) -> DistortionStep:
         and _is_whole(fields["severity"])
         and _is_whole(fields["seed"])
         and _is_number(fields["feather_px"])
+        and isinstance(fields["outside"], bool)
         and isinstance(fields["params"], Mapping)
         and all(_is_number(value) for value in fields["params"].values())
         and (regions is None or (isinstance(regions, list) and all(_is_whole(index) for index in regions)))
@@ -83,6 +85,7 @@ def _step(row: object) -> DistortionStep:
         seed=fields["seed"],
         regions=None if regions is None else tuple(regions),
         feather_px=float(fields["feather_px"]),
+        outside=fields["outside"],
     )
 
 

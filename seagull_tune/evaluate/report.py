@@ -141,7 +141,7 @@ def describe_recipe(recipe: Recipe | None) -> str:
         where = "everywhere"
         if step.regions is not None:
             numbers = ", ".join(str(region + 1) for region in step.regions)
-            where = f"in region{'s' if len(step.regions) > 1 else ''} {numbers}"
+            where = f"{'outside of' if step.outside else 'in'} region{'s' if len(step.regions) > 1 else ''} {numbers}"
         said.append(f"{SEVERITY_NAMES[step.severity]} {step.type} ({step.variant.replace('_', ' ')}) {where}")
     return "; then ".join(said)
 

@@ -198,8 +198,10 @@ def test_missing_folder_and_unreadable_paths(tmp_path: Path) -> None:
         read_image(tmp_path / "nothing.png")
     with pytest.raises(DataError, match="cannot open"):
         read_image(tmp_path)
-    with pytest.raises(DataError, match="RAW"):
+    with pytest.raises(DataError, match=r"DSC_1\.NEF: cannot open"):
         read_image(tmp_path / "DSC_1.NEF")
+    with pytest.raises(DataError, match="RAW file is no mask"):
+        read_values(tmp_path / "DSC_1.NEF")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000"])

@@ -22,7 +22,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("records", "wheels"),
     ("embedded",),
     ("config",),
-    ("images", "builtin_scenes", "metrics", "regions", "distortions", "fullref", "instructions"),
+    ("images", "raw", "builtin_scenes", "metrics", "regions", "distortions", "fullref", "instructions"),
     ("segment",),
     ("data",),
     ("model",),
@@ -42,6 +42,7 @@ ONE_PLACE = {
     "segment_anything": ("seagull_tune/segment/sam.py",),
     "deepspeed": (),
     "pyiqa": ("data_builders/labelers/",),
+    "rawpy": ("seagull_tune/raw.py",),
     "gradio": ("seagull_tune/web/",),
     "ray": ("data_builders/executors.py",),
 }

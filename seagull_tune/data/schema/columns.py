@@ -15,7 +15,8 @@ from seagull_tune.errors import DataError
 SCHEMA_VERSION = 2
 """Version of the two tables. Another version is refused: data sets are cheap to build again from their recipes.
 
-Version 2 holds samples without a recipe (``picture``, authentic images) and opinion scores (``mos``).
+Version 2 holds samples without a recipe (``picture``, authentic images), opinion scores (``mos``), steps that act outside
+of their regions (``outside``), and pairs (``pair_id``).
 """
 
 MANIFEST = "dataset.json"
@@ -63,6 +64,7 @@ SAMPLES_FEATURES = Features(
                 "seed": Value("int64"),
                 "regions": List(Value("int32")),
                 "feather_px": Value("float64"),
+                "outside": Value("bool"),
             }
         ),
         "picture": {"source": Value("string"), "sha256": Value("string")},
@@ -77,6 +79,7 @@ SAMPLES_FEATURES = Features(
             {"quality": Value("float32"), "importance": Value("float32"), "severities": List(Value("int8"))}
         ),
         "prompt_seed": Value("int64"),
+        "pair_id": Value("string"),
     }
 )
 """One row per distorted, pristine or authentic version of an image."""

@@ -16,8 +16,9 @@ import numpy as np
 from seagull_tune.builtin_scenes import scene_path
 from seagull_tune.data.schema.rows import ImageRecord
 from seagull_tune.distortions.recipe import render
+from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError
-from seagull_tune.images import MAX_PIXELS, decode_image
+from seagull_tune.images import MAX_PIXELS, decode_image, decode_photograph
 from seagull_tune.records import PictureFile, Sample
 from seagull_tune.regions.masks import decode_all
 
@@ -26,12 +27,12 @@ def view_of(photograph: np.ndarray, crop_xyxy: tuple[int, int, int, int] | None,
     """Crop a photograph and shrink the crop by area averaging.
 
     Args:
-        photograph: uint8 (H, W, 3).
+        photograph: uint8 or uint16 (H, W, 3).
         crop_xyxy: the part that is kept, ends exclusive; None keeps all.
         height, width: size of the result; at most that of the crop.
 
     Returns:
-        uint8 (height, width, 3), C-contiguous.
+        (height, width, 3) of the same type, C-contiguous.
     """
     if crop_xyxy is not None:
         x0, y0, x1, y1 = crop_xyxy
@@ -51,7 +52,7 @@ def source_path(record: ImageRecord, image_root: Path) -> Path:
 
 
 def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """The reference image of a row, after its file's content hash was checked.
+    """The reference image of a row, as recipes are rendered from it, after its file's content hash was checked.
 
     Args:
         record: the row.
@@ -60,10 +61,11 @@ def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: in
         max_pixels: largest photograph that is decoded.
 
     Returns:
-        uint8 (H, W, 3).
+        uint8 (H, W, 3), or uint16 scene light of a camera RAW file; ``distortions.scene.developed`` shows either.
 
     Raises:
         DataError: the file is missing or not the one that the data set was built from.
+        MissingDependencyError: a RAW file, and the extra that reads them is not installed.
     """
     data = record.file_bytes
     name = f"{where}, image {record.image_id!r}"
@@ -72,7 +74,8 @@ def load_image(record: ImageRecord, image_root: Path, where: str, max_pixels: in
         name = f"{path} ({name})"
         data = _read(path, name)
     _check_hash(data, record.sha256, name)
-    image = view_of(decode_image(data, name, max_pixels), record.crop_xyxy, record.height, record.width)
+    photograph = decode_photograph(data, record.source, name, max_pixels)
+    image = view_of(photograph, record.crop_xyxy, record.height, record.width)
     _check_size(image, record, name)
     return image
 
@@ -102,7 +105,7 @@ def sample_pixels(
     Args:
         sample: the row.
         record: the row of its image.
-        image: uint8 (H, W, 3), from :func:`load_image`; left as it is.
+        image: (H, W, 3), uint8 or scene light, from :func:`load_image`; left as it is.
         masks: bool (R, H, W), from :func:`masks_of`.
         image_root: folder that file sources are relative to.
         where: file and row of the sample, for messages.
@@ -116,7 +119,7 @@ def sample_pixels(
     """
     if sample.picture is not None:
         return load_picture(sample.picture, record, image_root, f"{where}, sample {sample.sample_id!r}", max_pixels)
-    return np.array(image) if sample.recipe is None else render(image, sample.recipe, masks)
+    return np.array(developed(image)) if sample.recipe is None else render(image, sample.recipe, masks)
 
 
 def load_picture(

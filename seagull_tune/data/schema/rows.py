@@ -112,6 +112,7 @@ def sample_to_row(sample: Sample, image_quality: float | None) -> dict[str, Any]
             for label in sample.labels
         ],
         "prompt_seed": sample.prompt_seed,
+        "pair_id": sample.pair_id,
     }
 
 
@@ -126,6 +127,7 @@ def recipe_to_rows(recipe: Recipe) -> list[dict[str, Any]]:
             "seed": step.seed,
             "regions": None if step.regions is None else list(step.regions),
             "feather_px": step.feather_px,
+            "outside": step.outside,
         }
         for step in recipe.steps
     ]
@@ -147,6 +149,7 @@ def recipe_from_rows(rows: Sequence[Mapping[str, Any]]) -> Recipe:
                 seed=row["seed"],
                 regions=None if row["regions"] is None else tuple(row["regions"]),
                 feather_px=row["feather_px"],
+                outside=row["outside"],
             )
             for row in rows
         )
@@ -169,6 +172,7 @@ def sample_from_row(row: Mapping[str, Any]) -> Sample:
         prompt_seed=row["prompt_seed"],
         picture=None if picture is None else PictureFile(picture["source"], picture["sha256"]),
         opinion=None if mos is None else OpinionScore(mos["value"], mos["low"], mos["high"], mos["higher_is_better"]),
+        pair_id=row["pair_id"],
     )
 
 

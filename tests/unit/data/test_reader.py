@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from data_builders.pipeline import build_dataset
+from data_builders.validate import validate_dataset
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
@@ -112,3 +113,25 @@ def test_tiles_shrinking_and_embedding(photographs: Path, tmp_path: Path) -> Non
     assert all(max(item.image.shape[:2]) == 64 for item in rows)
     boxes = [rows.image_record(name).crop_xyxy for name in rows.image_ids if name.startswith("astronaut")]
     assert boxes == [(0, 0, 75, 75), (75, 0, 150, 75), (0, 75, 75, 150), (75, 75, 150, 150)]
+
+
+def test_pairs_are_found_again(photographs: Path, tmp_path: Path) -> None:
+    config = BuildConfig.model_validate(
+        {
+            "source": str(photographs),
+            "samples_per_image": 5,
+            "split": {"test": 0.34},
+            "mix": {"pairs": 1.0, "background": 0.5, "whole_image": 0.2},
+        }
+    )
+    build_dataset(config, tmp_path / "set", show_progress=False)
+    assert validate_dataset(tmp_path / "set", show_progress=False).ok
+    opened = RoiDataset(tmp_path / "set", "train")
+    assert opened.pairs == ((0, 1), (2, 3), (5, 6), (7, 8))  # the fifth of each image has nobody left
+    for first, second in opened.pairs:
+        one, other = opened[first], opened[second]
+        assert one.image_id == other.image_id and one.sample.pair_id == other.sample.pair_id
+        assert one.sample.recipe != other.sample.recipe and not np.array_equal(one.image, other.image)
+    assert opened.sample(4).pair_id is None
+    assert any(step.outside for i in range(len(opened)) for step in opened.sample(i).recipe.steps)
+    assert RoiDataset(tmp_path / "set", "test").pairs == ((0, 1), (2, 3))

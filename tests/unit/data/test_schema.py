@@ -34,7 +34,7 @@ SAMPLE = Sample(
     image_id="cat",
     recipe=Recipe(
         (
-            DistortionStep("blur", "motion", 3, {"length": 7.25, "angle": 0.1}, 2**31 - 1, (0, 2), 4.7),
+            DistortionStep("blur", "motion", 3, {"length": 7.25, "angle": 0.1}, 2**31 - 1, (0, 2), 4.7, outside=True),
             DistortionStep("compression", "jpeg", 5, {"quality": 12.0}),
         )
     ),
@@ -43,6 +43,7 @@ SAMPLE = Sample(
         RegionLabel(1.0, None, (0,) * 8),
     ),
     prompt_seed=2**63 - 1,
+    pair_id="cat#0003+0004",
 )
 IMAGE = ImageRecord(
     image_id="cat.r0c1",

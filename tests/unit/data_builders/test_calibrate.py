@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 
 from data_builders.calibrate import (
     TARGETS,
@@ -12,12 +13,17 @@ from data_builders.calibrate import (
     built_in_photographs,
     fit_variant,
     folder_photographs,
+    main,
     median_quality,
+    named_variants,
+    table_of,
     write_table,
 )
+from data_builders.calibration_report import VariantFit, write_report
 from seagull_tune.config.base import load_config
-from seagull_tune.config.distortions import SeverityTable
+from seagull_tune.config.distortions import SeverityLevel, SeverityTable
 from seagull_tune.distortions import VARIANTS
+from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
 
 
@@ -29,19 +35,25 @@ def photographs() -> list[Photograph]:
 
 def test_fitted_levels_meet_the_targets(photographs: list[Photograph], tmp_path: Path) -> None:
     variant = VARIANTS["exposure", "under"]
-    levels = fit_variant(variant, photographs, TARGETS, grid=9)
+    fit = fit_variant(variant, photographs, TARGETS, grid=9)
+    levels = fit.levels
     assert [level.severity for level in levels] == [1, 2, 3, 4, 5]
     stops = [level.params["stops"] for level in levels]
     assert stops == sorted(stops)
     for level, target in zip(levels, TARGETS, strict=True):
         assert median_quality(variant, level.params, photographs) == pytest.approx(target, abs=0.03)
-    table = SeverityTable(targets=TARGETS, measured_on="a test", variants={"exposure": {"under": levels}})
+        assert variant.from_strength(level.strength) == pytest.approx(level.params, rel=1e-3)
+    assert fit.curve[0][0] == 0.0 and [quality for _, quality in fit.curve] == sorted(
+        (quality for _, quality in fit.curve), reverse=True
+    )
+    table = table_of([fit], "a test")
+    assert table == SeverityTable(targets=TARGETS, measured_on="a test", variants={"exposure": {"under": levels}})
     write_table(table, tmp_path / "severity.yaml")
     assert load_config(SeverityTable, tmp_path / "severity.yaml") == table
 
 
 def test_a_variant_that_cannot_reach_a_target_does_not_offer_it(photographs: list[Photograph]) -> None:
-    levels = fit_variant(VARIANTS["colorfulness", "desaturate"], photographs, (0.9, 0.001), grid=5)
+    levels = fit_variant(VARIANTS["colorfulness", "desaturate"], photographs, (0.9, 0.001), grid=5).levels
     assert [level.severity for level in levels] == [1]
 
 
@@ -52,3 +64,39 @@ def test_sources_of_photographs(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a\.jpg is not a readable image"):
         folder_photographs(tmp_path, 3)
+
+
+def test_a_new_variant_leaves_the_others_as_they_are() -> None:
+    kept = severity_table()
+    level = SeverityLevel(severity=1, strength=0.5, params={"sigma": 1.0}, quality=0.75)
+    fit = VariantFit("blur", "gaussian", ((0.0, 1.0), (0.5, 0.75)), (level,))
+    table = table_of([fit], kept.measured_on, kept)
+    assert table.variants["blur"]["gaussian"] == (level,)
+    assert table.variants["blur"]["motion"] == kept.variants["blur"]["motion"]
+    assert {name: list(of) for name, of in table.variants.items()} == {
+        name: list(of) for name, of in kept.variants.items()
+    }
+    assert table.measured_otherwise == kept.measured_otherwise
+    assert table_of([fit], "one", kept).measured_otherwise == {**kept.measured_otherwise, "blur/gaussian": "one"}
+    with pytest.raises(DataError, match=r"on 'my eyes', .* would not compare\. Fit all variants"):
+        table_of([fit], "one", kept.model_copy(update={"measured_on": "my eyes"}))
+
+
+def test_variants_are_named_by_type_and_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(named_variants([])) == len(VARIANTS)
+    chosen = named_variants(["noise/banding", "blur/shake"])
+    assert [variant.variant for variant in chosen] == ["shake", "banding"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["--variants", "blur"])
+    assert stopped.value.code == 2 and "write TYPE/NAME" in capsys.readouterr().err
+    with pytest.raises(DataError, match="Did you mean 'shake'"):
+        named_variants(["blur/shak"])
+
+
+def test_the_report_is_a_picture(photographs: list[Photograph], tmp_path: Path) -> None:
+    fits = [fit_variant(VARIANTS[key], photographs, grid=5) for key in (("exposure", "over"), ("contrast", "haze"))]
+    write_report(fits, TARGETS, tmp_path / "out" / "curves.png")
+    with Image.open(tmp_path / "out" / "curves.png") as picture:
+        assert picture.width > picture.height > 300
+    with pytest.raises(DataError, match=r"ends in \.png"):
+        write_report(fits, TARGETS, tmp_path / "curves.html")

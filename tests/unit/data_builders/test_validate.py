@@ -68,6 +68,7 @@ def _first_step(row: dict[str, Any]) -> dict[str, Any]:
         ("samples", lambda r: r.update(image_id="nobody"), "in no row of the images table"),
         ("samples", lambda r: r.update(sample_id="astronaut#0003"), "occurs twice"),
         ("samples", lambda r: r.update(image_quality=2.0), "image_quality is 2.0"),
+        ("samples", lambda r: r.update(pair_id="alone"), "pair_id 'alone' has 1 samples"),
         ("samples", lambda r: _first_step(r).update(variant="gausian"), "Unknown variant 'gausian'"),
         ("samples", lambda r: _first_step(r).update(type="rain"), "Unknown distortion type 'rain'"),
         ("samples", lambda r: _first_step(r).update(regions=[0, 99]), "names region 99"),

@@ -37,9 +37,10 @@ def _step(
     regions: tuple[int, ...] | None = None,
     feather: float = 0.0,
     seed: int = 5,
+    outside: bool = False,
 ) -> DistortionStep:
     params = VARIANTS[type_name, variant].params_for(severity)
-    return DistortionStep(type_name, variant, severity, params, seed, regions, feather)
+    return DistortionStep(type_name, variant, severity, params, seed, regions, feather, outside)
 
 
 def test_pristine_is_a_copy() -> None:
@@ -92,6 +93,24 @@ def test_weight_is_a_soft_ramp_of_the_feather_width() -> None:
     assert np.array_equal(hard == 1, _masks()[0] | _masks()[2])
 
 
+def test_outside_is_all_but_the_regions() -> None:
+    inside, outside = _step(regions=(0, 2)), _step(regions=(0, 2), outside=True)
+    weights = [step_weight(step, _masks(), HEIGHT, WIDTH) for step in (inside, outside)]
+    assert np.array_equal(weights[0] + weights[1], np.ones((HEIGHT, WIDTH), dtype=np.float32))
+    out = render(COFFEE, Recipe((outside,)), _masks())
+    kept = _masks()[0] | _masks()[2]
+    assert np.array_equal(out[kept], COFFEE[kept])
+    whole = render(COFFEE, Recipe((_step(),)), _masks())
+    assert np.array_equal(out[~kept], whole[~kept])
+    assert [row[0] for row in severities_of(Recipe((outside,)), _masks())] == [0, 3, 0]
+    # What no region holds belongs to the outside, too.
+    assert step_weight(_step(regions=(0,), outside=True), _masks()[:1], HEIGHT, WIDTH)[:, 150:].min() == 1
+    nothing = render(COFFEE, Recipe((_step(regions=(0, 1, 2), outside=True),)), _masks())
+    assert np.array_equal(nothing, COFFEE)
+    with pytest.raises(DataError, match="outside of no region"):
+        _step(outside=True)
+
+
 def test_steps_apply_in_order_and_seeds_matter() -> None:
     noise, blur = _step("noise", "gaussian"), _step()
     first = render(COFFEE, Recipe((noise, blur)), _masks())
@@ -119,7 +138,7 @@ def test_of_two_steps_of_one_type_the_higher_counts() -> None:
 
 
 def test_json_is_canonical_and_comes_back() -> None:
-    recipe = Recipe((_step(regions=(0, 2), feather=3.25), _step("noise", "poisson", 5, seed=123)))
+    recipe = Recipe((_step(regions=(0, 2), feather=3.25, outside=True), _step("noise", "poisson", 5, seed=123)))
     text = recipe_to_json(recipe)
     assert recipe_from_json(text) == recipe
     assert recipe_to_json(recipe_from_json(text)) == text

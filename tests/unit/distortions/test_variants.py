@@ -9,10 +9,10 @@ import skimage.data
 
 from seagull_tune.distortions import VARIANTS, get_variant, variants_of
 from seagull_tune.distortions.base import spatial_scale
-from seagull_tune.distortions.blur import disk_kernel, line_kernel
+from seagull_tune.distortions.blur import curve_kernel, disk_kernel, line_kernel
 from seagull_tune.distortions.linear import LIGHT_MAX, code_table, gain_table, light_table, to_light, to_srgb
 from seagull_tune.distortions.severity import severity_table
-from seagull_tune.errors import DataError
+from seagull_tune.errors import DataError, MissingDependencyError
 from seagull_tune.fullref.measure import Reference, measure_regions
 from seagull_tune.levels import DISTORTION_TYPES
 
@@ -182,3 +182,84 @@ def test_unknown_names_get_near_name_hints() -> None:
         VARIANTS["blur", "gaussian"].apply(COFFEE, {}, np.random.default_rng(0))
     with pytest.raises(DataError, match="knows no parameter 'sigmas'"):
         VARIANTS["blur", "gaussian"].apply(COFFEE, {"sigma": 1.0, "sigmas": 2.0}, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("length", [4.0, 31.0])
+def test_a_shaken_path_bends_and_stays_where_it_is(length: float) -> None:
+    kernel = curve_kernel(length, 2.4, 0.3, 1.0).astype(float)
+    assert float(kernel.sum()) == pytest.approx(1.0, abs=1e-5)
+    offsets = np.arange(kernel.shape[0]) - kernel.shape[0] // 2
+    assert abs(float((kernel.sum(axis=0) * offsets).sum())) < 0.01  # the centroid is the middle pixel
+    assert abs(float((kernel.sum(axis=1) * offsets).sum())) < 0.01
+    y, x = np.nonzero(kernel > 0.01 / length)
+    spread: np.ndarray = np.linalg.eigvalsh(np.cov(np.stack([x, y])))
+    assert spread[0] > 0.05 * spread[1], "a line has no width"
+    assert kernel[0].max() == kernel[-1].max() == kernel[:, 0].max() == kernel[:, -1].max() == 0.0 or length < 5
+
+
+def test_sensor_noise_follows_the_light_and_its_channels_correlate() -> None:
+    params = {"gain": 0.004, "read": 0.004, "correlation": 0.5}
+    for code in (60, 160):
+        grey = np.full((200, 200, 3), code, dtype=np.uint8)
+        noisy = VARIANTS["noise", "sensor"].apply(grey, params, np.random.default_rng(1))
+        light = to_light(noisy).reshape(-1, 3) / LIGHT_MAX
+        true = light_table()[code] / LIGHT_MAX
+        assert float(light.mean()) == pytest.approx(true, abs=0.001)
+        assert float(light.std()) == pytest.approx(math.sqrt(0.004 * true + 0.004**2), rel=0.03)
+        correlations: np.ndarray = np.asarray(np.corrcoef(light.T))
+        assert correlations[np.triu_indices(3, 1)] == pytest.approx(0.5, abs=0.03)
+
+
+def test_banding_shifts_whole_rows_or_columns() -> None:
+    grey = np.full((120, 140, 3), 128, dtype=np.uint8)
+    seen = set()
+    for seed in range(6):
+        out = VARIANTS["noise", "banding"].apply(grey, {"sigma": 0.03}, np.random.default_rng(seed)).astype(int)
+        along = [axis for axis in (0, 1) if np.ptp(out, axis=axis).max() == 0]
+        assert len(along) == 1
+        seen.add(along[0])
+        assert float(to_light(out.astype(np.uint8)).std()) / LIGHT_MAX == pytest.approx(0.03, rel=0.3)
+    assert seen == {0, 1}
+
+
+def test_haze_is_a_blend_of_light() -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    hazy = VARIANTS["contrast", "haze"].apply(ramp, {"transmission": 0.6, "airlight": 0.8}, np.random.default_rng(0))
+    expected = 0.6 * to_light(ramp) / LIGHT_MAX + 0.4 * 0.8
+    assert np.abs(to_light(hazy) / LIGHT_MAX - expected).max() < 0.005  # half an 8-bit code near white
+    clear = VARIANTS["contrast", "haze"].apply(ramp, {"transmission": 1.0, "airlight": 0.8}, np.random.default_rng(0))
+    assert np.array_equal(clear, ramp)
+
+
+def test_channel_pulls_one_channel_and_keeps_the_luminance() -> None:
+    grey = np.full((4, 4, 3), 128, dtype=np.uint8)
+    seen = set()
+    for seed in range(24):
+        out = VARIANTS["colorfulness", "channel"].apply(grey, {"stops": 0.5}, np.random.default_rng(seed))
+        light = to_light(out)[0, 0] / light_table()[128]
+        assert float(light @ [0.2126, 0.7152, 0.0722]) == pytest.approx(1.0, abs=0.01)
+        alone = next(i for i in range(3) if abs(light[i - 1] - light[i - 2]) < 1e-6)
+        assert abs(math.log2(light[alone] / light[alone - 1])) == pytest.approx(0.5, abs=0.03)
+        seen.add((alone, bool(light[alone] > 1)))
+    assert len(seen) == 6
+
+
+def test_every_generation_of_jpeg_costs_quality() -> None:
+    reference, everything = Reference(COFFEE), np.ones((1, *COFFEE.shape[:2]), dtype=bool)
+
+    def quality(key: tuple[str, str], params: dict[str, float]) -> float:
+        out = VARIANTS[key].apply(COFFEE, params, np.random.default_rng(3))
+        return float(measure_regions(reference.compare(out), everything).quality[0])
+
+    once = quality(("compression", "jpeg"), {"quality": 60.0})
+    few, many = (
+        quality(("compression", "jpeg_repeated"), {"quality": 60.0, "generations": generations})
+        for generations in (2.0, 8.0)
+    )
+    assert once > few + 0.02 > many + 0.04
+
+
+def test_avif_without_its_codec_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.features.check", lambda feature: feature != "avif")
+    with pytest.raises(MissingDependencyError, match=r"without AVIF.*mix\.variants\.compression"):
+        _apply(("compression", "avif"), 1)
