@@ -10,9 +10,13 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from data_builders.contact_sheet import contact_sheet
+from data_builders.exporters import export_dataset
 from data_builders.pipeline import build_dataset
 from data_builders.sources import list_sources
+from data_builders.validate import validate_dataset
 from seagull_tune.config.data import BuildConfig
+from seagull_tune.config.exchange import ExportConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.data.schema import read_manifest
 from seagull_tune.distortions.linear import LIGHT_MAX, to_light
@@ -88,7 +92,14 @@ def test_a_data_set_of_raw_files(dng: Path, tmp_path: Path) -> None:
     assert {"rawpy", "libraw"} <= set(read_manifest(tmp_path / "set")["versions"])
     for item in RoiDataset(tmp_path / "set"):
         assert item.image.dtype == np.uint8 and item.image.shape == (120, 160, 3) == item.reference.shape
+        assert item.sample.recipe is not None
         assert np.array_equal(item.image, item.reference) == item.sample.recipe.pristine
+        first = item.reference
+    assert validate_dataset(tmp_path / "set", show_progress=False).ok
+    contact_sheet(tmp_path / "set", tmp_path / "sheet.png")
+    export_dataset(tmp_path / "set", tmp_path / "out", ExportConfig(format="seagull"), show_progress=False)
+    (reference,) = (tmp_path / "out/Ref.Images").iterdir()
+    assert np.array_equal(read_image(reference), first)
 
 
 def test_a_raw_file_and_the_cameras_jpeg_are_one_scene(tmp_path: Path) -> None:

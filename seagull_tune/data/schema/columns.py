@@ -15,8 +15,8 @@ from seagull_tune.errors import DataError
 SCHEMA_VERSION = 2
 """Version of the two tables. Another version is refused: data sets are cheap to build again from their recipes.
 
-Version 2 holds samples without a recipe (``picture``, authentic images), opinion scores (``mos``), steps that act outside
-of their regions (``outside``), and pairs (``pair_id``).
+Version 2 holds samples without a recipe (``picture``, authentic images), opinion scores (``mos``), steps that act
+outside of their regions (``outside``), and pairs (``pair_id``).
 """
 
 MANIFEST = "dataset.json"

@@ -13,6 +13,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from seagull_tune.data.messages import sample_messages
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.data.schema import (
     IMAGES_FEATURES,
@@ -21,9 +22,12 @@ from seagull_tune.data.schema import (
     SCHEMA_VERSION,
     ImageRecord,
     image_to_row,
+    masks_of,
+    sample_pixels,
     sample_to_row,
     to_table,
 )
+from seagull_tune.distortions.scene import SCENE_WHITE, develop
 from seagull_tune.errors import DataError
 from seagull_tune.records import OpinionScore, PictureFile, Recipe, RegionLabel, Sample
 from seagull_tune.regions.boxes import box_region
@@ -93,6 +97,19 @@ def test_an_image_may_have_a_mos_and_no_region(folder: Path) -> None:
     assert item.masks.shape == (0, H, W) and item.labels == ()
     assert item.sample.opinion == OpinionScore(4.0, 1.0, 5.0, True)
     assert item.image_quality == pytest.approx(0.75, abs=1e-7)
+
+
+def test_where_there_is_no_label_there_is_nothing_to_ask(folder: Path) -> None:
+    drawn = list(sample_messages(RoiDataset(folder), visits=2))
+    assert [item.sample.sample_id for item in drawn] == ["coffee#0", "coffee#0", "coffee#1", "coffee#1"]
+
+
+def test_scene_light_is_shown_developed() -> None:
+    scene = np.full((H, W, 3), SCENE_WHITE, dtype=np.uint16)
+    record = ImageRecord("raw", "raw", "file", "raw.dng", "0" * 64, None, H, W, "train", ())
+    for recipe in (None, Recipe()):
+        shown = sample_pixels(Sample("raw#0", "raw", recipe, (), 0), record, scene, masks_of(record), Path(), "row 0")
+        assert shown.dtype == np.uint8 and np.array_equal(shown, develop(scene))
 
 
 def test_a_mos_keeps_its_range_and_direction() -> None:
