@@ -85,7 +85,7 @@ def answer_parts(
         severity_smoothing: [0, 1): probability moved from the true severity of a graded list to its neighbours.
 
     Raises:
-        DataError: importance is asked of a label that has none, or a judgement names no known type.
+        DataError: importance or severities are asked of a label that has none, or a judgement names no known type.
     """
     form = usable_forms(task, prompts, label.importance is not None)[0] if form is None else form
 
@@ -98,6 +98,8 @@ def answer_parts(
                 raise DataError("Importance is not scored for this region, so no answer can tell it.")
             word = nearest_level(label.importance, IMPORTANCE_LEVELS)
             return [_slot_part("importance", word, soft_levels(label.importance))]
+        if label.severities is None:
+            raise DataError("Nobody knows which distortions this region has, so no answer can tell them.")
         if slot == "judgement":
             there = int(label.severities[_type_index(type_name)] > 0)
             return [_slot_part("judgement", JUDGEMENT_WORDS[there], _one_hot(there, 2), type_name or "")]

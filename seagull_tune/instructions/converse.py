@@ -12,7 +12,7 @@ from typing import TypeVar
 from seagull_tune.config.instructions import ConversationSettings, TaskWeights
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.instructions.answers import answer_parts, placeholder_parts, usable_forms
-from seagull_tune.instructions.templates import SLOT_PATTERN, PromptLibrary, load_prompts, slots_of
+from seagull_tune.instructions.templates import SLOT_PATTERN, PromptLibrary, askable, load_prompts, slots_of
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.records import Message, Part, RegionLabel
 
@@ -73,7 +73,8 @@ def build_conversation(
     turns = _draw_turns(labels, rng, settings)
     if not turns:
         raise DataError(
-            "No task of positive weight can be asked: importance alone has weight, and no region has it scored."
+            "No task of positive weight can be asked: no region has importance scored, or distortions known, "
+            "and no other task has weight."
         )
     order: list[int] = []
     messages = [system_message(prompts)]
@@ -215,7 +216,10 @@ def _draw_turns(labels: Sequence[RegionLabel], rng: random.Random, settings: Con
     weights: dict[str, float] = settings.task_weights.model_dump()
     open_tasks = {
         region: [
-            t for t, w in weights.items() if w > 0 and (t != "importance" or labels[region].importance is not None)
+            task
+            for task, weight in weights.items()
+            if weight > 0
+            and askable(task, labels[region].importance is not None, labels[region].severities is not None)
         ]
         for region in regions
     }
@@ -237,6 +241,7 @@ def _draw_turns(labels: Sequence[RegionLabel], rng: random.Random, settings: Con
 
 def _draw_type(label: RegionLabel, rng: random.Random, present_share: float) -> str:
     """The distortion type of a judgement: one that is there with the given probability, else one that is not."""
+    assert label.severities is not None, "no judgement is drawn where severities are unknown"
     there = [name for name, severity in zip(DISTORTION_TYPES, label.severities, strict=True) if severity > 0]
     absent = [name for name in DISTORTION_TYPES if name not in there]
     return _pick(there if there and (not absent or rng.random() < present_share) else absent, rng)

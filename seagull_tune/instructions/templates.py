@@ -46,6 +46,16 @@ TASK_RULES: Mapping[str, TaskRule] = {
 }
 """The tasks, by the id of their prompt file, and their slots."""
 
+SEVERITY_SLOTS = frozenset({"graded", "present", "judgement"})
+"""Slots that tell which distortions a region has."""
+
+
+def askable(task: str, has_importance: bool, has_severities: bool) -> bool:
+    """Whether a task can be asked about a region whose label has, or lacks, importance and severities."""
+    slots = set(TASK_RULES[task].answer)
+    return (has_importance or "importance" not in slots) and (has_severities or not slots & SEVERITY_SLOTS)
+
+
 _LISTS: Mapping[str, bool] = {"graded": False, "present": True}  # name -> whether the list can be empty
 _OTHER_IDS = ("lists", "system", "chat_template")
 _COMMON_KEYS = ("id", "version", "language")

@@ -64,7 +64,7 @@ def test_importance_is_not_asked_where_it_is_not_scored(labels: list[RegionLabel
         assert len(conversation.messages) == 1 + 2 * 5  # six tasks but for importance, none asked twice
         kinds = {p.slot.kind for m in conversation.messages for p in m.parts if p.slot}
         assert "importance" not in kinds
-    with pytest.raises(DataError, match="importance alone"):
+    with pytest.raises(DataError, match="No task of positive weight"):
         build_conversation([labels[1]], 0, prompts, ConversationSettings(task_weights=ONLY_IMPORTANCE))
 
 
