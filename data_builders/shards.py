@@ -7,6 +7,7 @@ Legend: R regions of an image.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -20,10 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_builders.labelers import Labeler, make_labeler
 from data_builders.regions import regions_of
 from data_builders.sampler import draw_recipe
 from data_builders.sources import SourceImage, View, load_source, views_of
 from seagull_tune.config.data import BuildConfig, SplitName
+from seagull_tune.config.labels import LabelSource
 from seagull_tune.data.schema import (
     IMAGES_DIR,
     IMAGES_FEATURES,
@@ -39,7 +42,7 @@ from seagull_tune.data.schema import (
 from seagull_tune.distortions.recipe import render, severities_of
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.files import why_not_written
-from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
+from seagull_tune.fullref.measure import RegionMeasures
 from seagull_tune.images import require_min_size
 from seagull_tune.records import Recipe, RegionLabel, Sample
 from seagull_tune.regions.masks import decode_all
@@ -217,12 +220,12 @@ def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) 
     """Draw, render and label the samples of one image."""
     masks = decode_all(record.regions)  # (R, H, W)
     areas = [region.area for region in record.regions]
-    reference = Reference(image)
+    judge = _labeler(config.labels).open(image)
     rows = []
     for k in range(config.samples_per_image):
         rng = np.random.Generator(np.random.PCG64(seed_of(config.seed, record.image_id, k, "recipe")))
         recipe = draw_recipe(config.mix, len(areas), areas, rng, image_area=float(image.shape[0] * image.shape[1]))
-        measures = measure_regions(reference.compare(render(image, recipe, masks)), masks)
+        measures = judge.measure(render(image, recipe, masks), masks)
         sample = Sample(
             sample_id=f"{record.image_id}#{k:04d}",
             image_id=record.image_id,
@@ -232,6 +235,12 @@ def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) 
         )
         rows.append(sample_to_row(sample, measures.image_quality))
     return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _labeler(config: LabelSource) -> Labeler:
+    """One labeler per process: a network's weights are read once."""
+    return make_labeler(config)
 
 
 def _labels(measures: RegionMeasures, recipe: Recipe, masks: np.ndarray) -> tuple[RegionLabel, ...]:
