@@ -106,7 +106,7 @@ def _strip(
     picture = outlined(developed(image), masks, range(len(masks)), numbers=True)
     _paste(strip, 0, cell, height, picture, [title, f"{len(masks)} regions"])
     for column, (sample, pixels) in enumerate(samples, start=1):
-        hit = [i for i, label in enumerate(sample.labels) if any(label.severities)]
+        hit = [i for i, label in enumerate(sample.labels) if any(label.severities or ())]
         everywhere = len(hit) == len(sample.labels)
         picture = outlined(pixels, masks, () if everywhere else hit, numbers=False)
         _paste(strip, column * (cell + _GAP), cell, height, picture, _captions(sample))

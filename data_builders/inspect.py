@@ -83,7 +83,9 @@ def _split_stats(split: str, images: list[Row], samples: list[Row]) -> SplitStat
     steps = [step for recipe in recipes for step in recipe]
     quality = np.array([label["quality"] for label in labels], dtype=np.float64)
     importance = np.array([x["importance"] for x in labels if x["importance"] is not None], dtype=np.float64)
-    severities = np.array([label["severities"] for label in labels], dtype=np.int64).reshape(-1, len(DISTORTION_TYPES))
+    severities = np.array(
+        [label["severities"] for label in labels if label["severities"] is not None], dtype=np.int64
+    ).reshape(-1, len(DISTORTION_TYPES))
     shares = [region["area"] / (row["height"] * row["width"]) for row in images for region in row["regions"]]
     return SplitStats(
         split=split,

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from data_builders.card import write_card
 from data_builders.executors import run_tasks
+from data_builders.labelers import make_labeler
 from data_builders.progress import progress_bar
 from data_builders.regions import label_map_file, sam_weights_hash
 from data_builders.shards import PARTIAL_SUFFIX, Failure, ShardSummary, ShardTask, build_shard
@@ -35,7 +36,6 @@ from seagull_tune.distortions.compression import codec_versions
 from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write_text
-from seagull_tune.fullref.measure import MEASURE_VERSION
 from seagull_tune.images import is_raw
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.raw import raw_versions
@@ -225,7 +225,7 @@ def _config_hash(config: BuildConfig, sources: tuple[SourceImage, ...]) -> str:
         "sources": [(source.image_id, source.scene_id, source.source, source.sha256) for source in sources],
         "label_maps": [_file_hash(label_map_file(source, config.regions)) for source in sources],
         "sam_weights": sam_weights_hash(config.regions),
-        "measure": MEASURE_VERSION,
+        "measure": _measure(config),
         "severities": severity_table().model_dump(mode="json"),
         "schema": SCHEMA_VERSION,
     }
@@ -253,7 +253,18 @@ def _image_root(config: BuildConfig) -> str | None:
     return str(folder.resolve()) if folder.is_dir() else None
 
 
+def _measure(config: BuildConfig) -> dict[str, Any]:
+    """What tells the labels: version and calibration."""
+    labeler = make_labeler(config.labels)
+    calibration = labeler.calibration
+    return {
+        "version": labeler.version,
+        "calibration": None if calibration is None else calibration.model_dump(mode="json"),
+    }
+
+
 def _manifest(plan: BuildPlan) -> dict[str, Any]:
+    labeler = make_labeler(plan.config.labels)
     return {
         "schema_version": SCHEMA_VERSION,
         "complete": False,
@@ -261,11 +272,12 @@ def _manifest(plan: BuildPlan) -> dict[str, Any]:
         "config": {"source": plan.config.source, **_identity(plan.config)},
         "image_root": _image_root(plan.config),
         "licence": plan.config.licence,
-        "label_source": f"masked full-reference measure {MEASURE_VERSION}, against the photograph as it was",
+        "label_source": f"full-reference measure {labeler.version}, against the photograph as it was",
+        "labels": {"method": plan.config.labels.method, **_measure(plan.config)},
         "prompts": dict(load_prompts().versions),
         "versions": {
             "seagull_tune": __version__,
-            "measure": MEASURE_VERSION,
+            "measure": labeler.version,
             "numpy": np.__version__,
             "opencv": cv2.__version__,
             "pyarrow": pa.__version__,

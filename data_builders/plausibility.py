@@ -54,14 +54,16 @@ class Labels:
         regions = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         quality = labels.field("quality").to_numpy(zero_copy_only=False).astype(np.float64)
         importance = labels.field("importance").to_numpy(zero_copy_only=False).astype(np.float64)
-        lengths = pc.fill_null(pc.list_value_length(labels.field("severities")), 0).to_numpy()
-        whole = (lengths == len(DISTORTION_TYPES)) & (quality >= 0.0) & (quality <= 1.0)
-        values = pc.fill_null(pc.list_flatten(labels.field("severities").filter(whole)), -1).to_numpy()
-        severities = values.reshape(-1, len(DISTORTION_TYPES)).astype(np.int64)
-        known = ((severities >= 0) & (severities < len(SEVERITY_NAMES))).all(axis=1)
-        kept = np.flatnonzero(whole)[known]
+        stored = labels.field("severities")
+        unknown = pc.is_null(stored).to_numpy(zero_copy_only=False)
+        whole = pc.fill_null(pc.list_value_length(stored), 0).to_numpy() == len(DISTORTION_TYPES)
+        severities = np.full((len(rows), len(DISTORTION_TYPES)), -1, dtype=np.int64)
+        values = pc.fill_null(pc.list_flatten(stored.filter(whole)), -1).to_numpy()
+        severities[whole] = values.reshape(-1, len(DISTORTION_TYPES))
+        right = unknown | ((severities >= 0) & (severities < len(SEVERITY_NAMES))).all(axis=1)
+        kept = np.flatnonzero(right & (quality >= 0.0) & (quality <= 1.0))
         importance[~((importance >= 0.0) & (importance <= 1.0))] = np.nan
-        return cls(rows[kept], regions[kept], quality[kept], importance[kept], severities[known])
+        return cls(rows[kept], regions[kept], quality[kept], importance[kept], severities[kept])
 
 
 def rare_classes(labels: Labels, limits: Plausibility) -> Iterator[str]:
@@ -73,7 +75,7 @@ def rare_classes(labels: Labels, limits: Plausibility) -> Iterator[str]:
     yield from _rare(
         "severity", SEVERITY_NAMES[1:], np.bincount(present - 1, minlength=len(SEVERITY_NAMES) - 1), limits
     )
-    types, total = (labels.severities > 0).sum(axis=0), len(labels.quality)
+    types, total = (labels.severities > 0).sum(axis=0), int((labels.severities[:, 0] >= 0).sum())
     yield from _rare("type", DISTORTION_TYPES, types, limits, total)
 
 
@@ -99,7 +101,7 @@ def _rare(
 
 def outliers(labels: Labels) -> Iterator[tuple[int, str]]:
     """Labels that contradict themselves: row of the ``samples`` table, and a sentence; in the order of the rows."""
-    worst = labels.severities.max(axis=1, initial=0)
+    worst = labels.severities.max(axis=1, initial=-1)
     good = (worst >= SEVERE) & (labels.quality > GOOD_ALTHOUGH_SEVERE)
     bad = (worst == 0) & (labels.quality < BAD_ALTHOUGH_CLEAN)
     matters = (labels.importance > MATTERS) & (labels.quality > LOST_NOTHING)

@@ -7,6 +7,7 @@ Legend: R regions of an image.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -20,10 +21,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_builders.labelers import Labeler, make_labeler
 from data_builders.regions import regions_of
 from data_builders.sampler import draw_pair, draw_recipe
 from data_builders.sources import SourceImage, View, load_source, views_of
 from seagull_tune.config.data import BuildConfig, SplitName
+from seagull_tune.config.labels import LabelSource
 from seagull_tune.data.schema import (
     IMAGES_DIR,
     IMAGES_FEATURES,
@@ -40,7 +43,7 @@ from seagull_tune.distortions.recipe import render, severities_of
 from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.files import why_not_written
-from seagull_tune.fullref.measure import Reference, RegionMeasures, measure_regions
+from seagull_tune.fullref.measure import RegionMeasures
 from seagull_tune.images import require_min_size
 from seagull_tune.records import Recipe, RegionLabel, Sample
 from seagull_tune.regions.masks import decode_all
@@ -218,11 +221,11 @@ def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) 
     """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light."""
     masks = decode_all(record.regions)  # (R, H, W)
     areas = [region.area for region in record.regions]
-    reference = Reference(developed(image))
+    judge = _labeler(config.labels).open(developed(image))
     rows = []
     recipes = _draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
     for k, (recipe, pair_id) in enumerate(recipes):
-        measures = measure_regions(reference.compare(render(image, recipe, masks)), masks)
+        measures = judge.measure(render(image, recipe, masks), masks)
         sample = Sample(
             sample_id=f"{record.image_id}#{k:04d}",
             image_id=record.image_id,
@@ -233,6 +236,12 @@ def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) 
         )
         rows.append(sample_to_row(sample, measures.image_quality))
     return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _labeler(config: LabelSource) -> Labeler:
+    """One labeler per process: a network's weights are read once."""
+    return make_labeler(config)
 
 
 def _draw_recipes(

@@ -295,6 +295,9 @@ def _step_problems(step: DistortionStep, n_regions: int) -> Iterator[str]:
 def _label_problems(label: RegionLabel, recipe: Recipe) -> Iterator[str]:
     if recipe.pristine and (label.quality != 1.0 or label.importance is not None):
         yield f"the recipe is pristine, but quality is {label.quality:g} and importance {label.importance!r}."
+    if label.severities is None:
+        yield "severities are missing, and the recipe tells them."
+        return
     for name, severity in zip(DISTORTION_TYPES, label.severities, strict=True):
         if severity and severity not in {step.severity for step in recipe.steps if step.type == name}:
             yield f"severity {severity} of {name}, but no step of the recipe has it."

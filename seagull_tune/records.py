@@ -96,18 +96,21 @@ class RegionLabel:
         quality: [0, 1], higher is better.
         importance: [0, 1]: the share of the picture's loss that would go if this region alone were restored;
             None where the picture is as good as pristine (importance is not scored there).
-        severities: one severity 0..5 per type, in the order of ``levels.DISTORTION_TYPES``.
+        severities: one severity 0..5 per type, in the order of ``levels.DISTORTION_TYPES``; None where nobody knows
+            (people rated the quality, and were not asked what is wrong).
     """
 
     quality: float
     importance: float | None
-    severities: tuple[int, ...]
+    severities: tuple[int, ...] | None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.quality <= 1.0:
             raise DataError(f"Region quality is {self.quality!r}; allowed: [0, 1].")
         if self.importance is not None and not 0.0 <= self.importance <= 1.0:
             raise DataError(f"Region importance is {self.importance!r}; allowed: [0, 1] or none.")
+        if self.severities is None:
+            return
         if len(self.severities) != len(DISTORTION_TYPES):
             raise DataError(
                 f"{len(self.severities)} severities; a label needs one for each of {len(DISTORTION_TYPES)} types."

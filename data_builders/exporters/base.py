@@ -116,8 +116,10 @@ def rle_of(region: Region) -> dict[str, Any]:
     return {"size": [region.height, region.width], "counts": region.counts}
 
 
-def severities_by_name(label: RegionLabel) -> dict[str, int]:
-    """The distortions of a region: type -> severity 1..5."""
+def severities_by_name(label: RegionLabel) -> dict[str, int] | None:
+    """The distortions of a region: type -> severity 1..5; None where nobody knows them."""
+    if label.severities is None:
+        return None
     return {name: s for name, s in zip(DISTORTION_TYPES, label.severities, strict=True) if s}
 
 

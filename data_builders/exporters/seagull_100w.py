@@ -30,6 +30,8 @@ SCORES_FILE = "Labels/SEAGULL-100w_scores.json"
 MIXED = "Mixed"
 """Folder of pictures with more than one type of distortion; the release has none."""
 
+_NONE = (0,) * len(DISTORTION_TYPES)
+
 
 class SeagullExporter:
     """Writes the layout. A pristine sample is the reference picture; it has no distorted picture and no scores."""
@@ -74,7 +76,8 @@ def _types(sample: Sample) -> list[str]:
     """The distortion types of a sample: what its recipe does, or what its labels say where it has none."""
     if sample.recipe is not None:
         return sorted({step.type for step in sample.recipe.steps}, key=DISTORTION_TYPES.index)
-    there = [any(severities) for severities in zip(*(label.severities for label in sample.labels), strict=True)]
+    known = [label.severities or _NONE for label in sample.labels]
+    there = [any(severities) for severities in zip(*known, strict=True)]
     return [name for name, found in zip(DISTORTION_TYPES, there, strict=False) if found]
 
 

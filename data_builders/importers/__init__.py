@@ -23,6 +23,7 @@ from data_builders.importers.base import Importer, Report, file_hash
 from data_builders.importers.mos_csv import MosImporter
 from data_builders.importers.pandabench import PandaImporter
 from data_builders.importers.qground import QGroundImporter
+from data_builders.importers.ratings import RatingImporter
 from data_builders.importers.seagull_100w import SeagullImporter
 from data_builders.progress import Tick, progress_bar
 from data_builders.shards import Failure, write_table
@@ -86,6 +87,8 @@ def make_importer(config: ImportConfig) -> Importer:
         return SeagullImporter(config)
     if config.format == "mos":
         return MosImporter(config)
+    if config.format == "ratings":
+        return RatingImporter(config)
     return PandaImporter(config) if config.format == "pandabench" else QGroundImporter(config)
 
 

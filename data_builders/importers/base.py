@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_builders.values import number_of
 from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import Scale
 from seagull_tune.distortions.severity import severity_table
@@ -74,21 +74,6 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def number_of(value: Any, what: str) -> float:
-    """A finite number, from JSON or from text.
-
-    Raises:
-        DataError: missing, not a number, nan or infinite.
-    """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{what} is {value!r}; a number is needed.") from None
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise DataError(f"{what} is {value!r}; a finite number is needed.")
-    return number
 
 
 def whole_of(value: Any, what: str, high: int) -> int:

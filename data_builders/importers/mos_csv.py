@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_builders.importers.base import FoundImage, Report, number_of
+from data_builders.importers.base import FoundImage, Report
 from data_builders.shards import seed_of
+from data_builders.values import number_of
 from seagull_tune.config.data import SPLITS, SplitName
 from seagull_tune.config.exchange import ImportConfig, MosTable
 from seagull_tune.errors import DataError, did_you_mean

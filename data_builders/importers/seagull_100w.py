@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from data_builders.exporters.seagull_100w import DISTORTED, REFERENCES
-from data_builders.importers.base import FoundImage, Report, file_hash, number_of, scaled, severities_from, severity_of
+from data_builders.importers.base import FoundImage, Report, file_hash, scaled, severities_from, severity_of
 from data_builders.importers.json_stream import stream_json
 from data_builders.importers.paths import get, outline, put_together
 from data_builders.shards import seed_of
+from data_builders.values import number_of
 from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import ImportConfig
 from seagull_tune.errors import DataError, RegionError

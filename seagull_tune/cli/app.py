@@ -46,8 +46,8 @@ class Commands(TyperGroup):
 
 
 ORDER = (
-    "quickstart", "build", "import", "export", "validate", "stats", "lint-prompts", "messages", "pretrain", "finetune",
-    "evaluate", "assess", "ask", "chat", "doctor",
+    "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
+    "finetune", "evaluate", "assess", "ask", "chat", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""Commands that bring data sets in and out: `import`, `export`."""
+"""Commands that bring data sets in and out: `import`, `ratings`, `export`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ from seagull_tune.cli.app import (
     example,
     overrides,
     resolve,
+    say,
     show_plan,
 )
 from seagull_tune.cli.data import DataSet, ImageRoot, processors
 from seagull_tune.cli.query import MaxPixelsOption
 
+LowOption = Annotated[float | None, typer.Option("--low", help="Lowest score of the declared range.")]
+HighOption = Annotated[float | None, typer.Option("--high", help="Highest score of the declared range.")]
+DirectionOption = Annotated[
+    bool | None, typer.Option("--higher-is-better/--lower-is-better", help="What a high score means.")
+]
+ScoreOption = Annotated[str | None, typer.Option("--score", metavar="COLUMN", help="Column of the score.")]
+ImageOption = Annotated[str | None, typer.Option("--image", metavar="COLUMN", help="Column of the image file.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Processes; default: one per processor.")]
 
 
@@ -65,25 +73,32 @@ def export(
     "import",
     epilog=example(
         "seagull-tune import mos scores.csv --low 1 --high 5 --higher-is-better --out data/mos",
+        "seagull-tune import ratings ratings.csv --images photos --regions label_maps "
+        "--low 1 --high 5 --higher-is-better --out data/rated",
         "seagull-tune import coco instances.json --out regions",
         "seagull-tune import seagull SEAGULL-100w --out data/100w",
     ),
 )
 def import_(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help="seagull, coco, mos, pandabench or qground.")],
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The data set's folder, or (mos, coco) its file.")],
+    format: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="seagull, coco, mos, ratings, pandabench or qground.")
+    ],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The data set's folder, or (mos, ratings, coco) its file.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the result.")],
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="DIR", help="Where pictures (mos) or panoptic PNG (coco) are."),
+        typer.Option("--images", metavar="DIR", help="Where pictures (mos, ratings) or panoptic PNG (coco) are."),
     ] = None,
-    low: Annotated[float | None, typer.Option("--low", help="Lowest score of the declared range (mos).")] = None,
-    high: Annotated[float | None, typer.Option("--high", help="Highest score of the declared range (mos).")] = None,
-    higher_is_better: Annotated[
-        bool | None, typer.Option("--higher-is-better/--lower-is-better", help="What a high score means (mos).")
+    regions: Annotated[
+        Path | None, typer.Option("--regions", metavar="DIR", help="Where the rated regions are (ratings).")
     ] = None,
-    score: Annotated[str | None, typer.Option("--score", metavar="COLUMN", help="Column of the score (mos).")] = None,
-    image: Annotated[str | None, typer.Option("--image", metavar="COLUMN", help="Column of the file (mos).")] = None,
+    low: LowOption = None,
+    high: HighOption = None,
+    higher_is_better: DirectionOption = None,
+    score: ScoreOption = None,
+    image: ImageOption = None,
     max_pixels: MaxPixelsOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -95,9 +110,11 @@ def import_(
     """
     from seagull_tune.config.exchange import ImportConfig
 
+    table = "ratings" if format == "ratings" else "mos"
+    scores = _score_changes(low, high, higher_is_better, score, image)
     changes = {
-        "format": format, "source": source, "images": images, "max_pixels": max_pixels, "mos.scale.low": low,
-        "mos.scale.high": high, "mos.scale.higher_is_better": higher_is_better, "mos.score": score, "mos.image": image,
+        "format": format, "source": source, "images": images, "regions": regions, "max_pixels": max_pixels,
+        **{f"{table}.{key}": value for key, value in scores.items()},
     }  # fmt: skip
     settings = resolve(ImportConfig, config, overrides(changes, sets))
     if dry_run:
@@ -112,3 +129,56 @@ def import_(
     typer.echo(summary.describe())
     if summary.failed:
         raise typer.Exit(DONE_IN_PART)
+
+
+@app.command(
+    epilog=example("seagull-tune ratings ratings.csv --low 1 --high 5 --higher-is-better --out regions.csv"),
+)
+def ratings(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV or JSON lines: image, region, rater, score per line.")
+    ],
+    low: LowOption = None,
+    high: HighOption = None,
+    higher_is_better: DirectionOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.csv", help="Also write mean and deviation per region.")
+    ] = None,
+    score: ScoreOption = None,
+    image: ImageOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Show how well people agree who rated regions, and who is left out; `import ratings` makes a data set of them.
+
+    Raters are left out whose SRCC with the mean of all others is below rule.min_srcc, and those that ITU-R BT.500's
+    outlier test rejects (exit code 1 if anybody is, or a region has too few ratings).
+    """
+    from seagull_tune.config.exchange import RatingTable
+
+    changes = _score_changes(low, high, higher_is_better, score, image)
+    settings = resolve(RatingTable, config, overrides(changes, sets))
+    if dry_run:
+        written = f", and write mean and deviation per region into {out}" if out else ""
+        show_plan(settings, f"Read the ratings {file}, screen the raters{written}.")
+        return
+    from data_builders.ratings import summarise_ratings
+
+    summary = summarise_ratings(file, settings)
+    typer.echo(summary.describe())
+    if out is not None:
+        summary.write_table(out)
+        say(f"Regions: {out}")
+    if summary.left_out or summary.too_few:
+        raise typer.Exit(DONE_IN_PART)
+
+
+def _score_changes(
+    low: float | None, high: float | None, higher_is_better: bool | None, score: str | None, image: str | None
+) -> dict[str, object]:
+    """What the options about scores change in a table of scores."""
+    return {
+        "scale.low": low, "scale.high": high, "scale.higher_is_better": higher_is_better, "score": score,
+        "image": image,
+    }  # fmt: skip

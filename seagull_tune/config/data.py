@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
 from seagull_tune.config.distortions import RecipeMix
+from seagull_tune.config.labels import LabelSource
 from seagull_tune.config.regions import SamSettings, check_sam
 
 SplitName = Literal["train", "validation", "test"]
@@ -108,6 +109,7 @@ class BuildConfig(StrictModel):
         regions: where regions come from.
         split: how scenes are divided.
         mix: how recipes are drawn.
+        labels: what tells quality and importance.
         samples_per_image: recipes per image.
         seed: seed of everything that is drawn.
         max_side: larger images are shrunk until their longer side is this many pixels; None keeps the size.
@@ -126,6 +128,7 @@ class BuildConfig(StrictModel):
     regions: RegionSource = Field(default_factory=RegionSource)
     split: SplitRule = Field(default_factory=SplitRule)
     mix: RecipeMix = Field(default_factory=RecipeMix)
+    labels: LabelSource = Field(default_factory=LabelSource)
     samples_per_image: Annotated[int, Field(ge=1, le=100_000)] = 20
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_side: Annotated[int, Field(ge=16)] | None = None

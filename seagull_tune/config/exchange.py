@@ -46,7 +46,7 @@ class ExportConfig(StrictModel):
         return self
 
 
-ImportFormat = Literal["seagull", "coco", "mos", "pandabench", "qground"]
+ImportFormat = Literal["seagull", "coco", "mos", "ratings", "pandabench", "qground"]
 
 Depth = Annotated[int, Field(ge=1, le=8)]
 
@@ -87,6 +87,44 @@ class MosTable(StrictModel):
     scene: str | None = None
     split: str | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+
+
+class RatingRule(StrictModel):
+    """When a rater is left out, and when a region has enough ratings.
+
+    Attributes:
+        min_srcc: raters whose SRCC with the mean of all others is below it are left out, the worst first, one at a
+            time, as long as three or more are left.
+        min_common: raters who share fewer regions with others than this cannot be judged: they are kept, and named.
+        bt500: whether raters are screened by outliers too (ITU-R BT.500, Annex 1, 2.3). That test rejects about one
+            honest rater in twenty where twenty or more rated a region, and nobody where fewer than six did.
+        min_raters: regions with fewer ratings than this, after screening, are left out.
+    """
+
+    min_srcc: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.25
+    min_common: Annotated[int, Field(ge=3)] = 5
+    bt500: bool = True
+    min_raters: Annotated[int, Field(ge=2)] = 2
+
+
+class RatingTable(StrictModel):
+    """A file with one rating per line: who said what of which region. CSV, or JSON lines (``.jsonl``, ``.ndjson``).
+
+    Attributes:
+        scale: range and direction of the scores; required.
+        image, region, rater, score: names of the columns or keys: a file name below the folder of pictures; the
+            region's name, or its number from 0, in the image's file of regions; anybody's name; a number.
+        delimiter: between the columns of a CSV file.
+        rule: who and what is left out.
+    """
+
+    scale: Scale
+    image: str = "image"
+    region: str = "region"
+    rater: str = "rater"
+    score: str = "score"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    rule: RatingRule = RatingRule()
 
 
 class RoiKeys(StrictModel):
@@ -177,27 +215,31 @@ class ImportConfig(StrictModel):
     """How a data set of others becomes our two tables.
 
     Attributes:
-        format: ``seagull`` (SEAGULL-100w), ``mos`` (opinion scores of whole pictures), ``pandabench``, ``qground``;
-            ``coco`` makes a folder of regions for `build`.
-        source: the data set's folder, or (``mos``, ``coco``) its file.
-        images: folder of the pictures (``mos``; default: beside the file) or of the panoptic PNG files (``coco``).
+        format: ``seagull`` (SEAGULL-100w), ``mos`` (opinion scores of whole pictures), ``ratings`` (of regions, by
+            people), ``pandabench``, ``qground``; ``coco`` makes a folder of regions for `build`.
+        source: the data set's folder, or (``mos``, ``ratings``, ``coco``) its file.
+        images: folder of the pictures (``mos``, ``ratings``; default: beside the file) or of the panoptic PNG files
+            (``coco``).
+        regions: folder of the regions that were rated (``ratings``), as in `build`; needed there.
         split: how scenes are divided, where the source does not say.
         seed: of the messages.
         licence: of the data set, for the data card.
         max_pixels: largest picture that is decoded.
         shard_rows: rows per file.
-        mos, seagull, pandabench, qground: what only that format needs.
+        mos, ratings, seagull, pandabench, qground: what only that format needs.
     """
 
     format: ImportFormat
     source: Path
     images: Path | None = None
+    regions: Path | None = None
     split: SplitRule = SplitRule()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     licence: str = "unknown"
     max_pixels: Annotated[int, Field(ge=1)] = 178_000_000
     shard_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     mos: MosTable | None = None
+    ratings: RatingTable | None = None
     seagull: SeagullKeys = SeagullKeys()
     pandabench: PandaKeys = PandaKeys()
     qground: QGroundKeys | None = None
@@ -209,6 +251,13 @@ class ImportConfig(StrictModel):
                 "a MOS means nothing without its range and direction: give --low, --high and --higher-is-better or "
                 "--lower-is-better (mos.scale)"
             )
+        if self.format == "ratings" and self.ratings is None:
+            raise ValueError(
+                "a rating means nothing without its range and direction: give --low, --high and --higher-is-better or "
+                "--lower-is-better (ratings.scale)"
+            )
+        if (self.format == "ratings") is not (self.regions is not None):
+            raise ValueError("format 'ratings', and no other, needs the folder of the rated regions: --regions DIR")
         if self.format == "qground" and self.qground is None:
             raise ValueError("name QGround's annotation file: --set qground.file=NAME.json")
         return self

@@ -86,14 +86,16 @@ def direct_targets(labels: Sequence[RegionLabel]) -> dict[str, Tensor]:
 
     Returns:
         ``quality_target`` float32 (R, 5) soft levels; ``importance_target`` float32 (R, 5), rows of zeros where
-        importance is not scored; ``severity_target`` int64 (R, 8).
+        importance is not scored; ``severity_target`` int64 (R, 8), rows of -1 where severities are unknown.
     """
     unscored = (0.0,) * 5
+    unknown = (-1,) * len(DISTORTION_TYPES)
+    severities = [unknown if label.severities is None else label.severities for label in labels]
     importance = [unscored if label.importance is None else soft_levels(label.importance) for label in labels]
     return {
         "quality_target": torch.tensor([soft_levels(label.quality) for label in labels]),
         "importance_target": torch.tensor(importance),
-        "severity_target": torch.tensor([label.severities for label in labels]).view(-1, len(DISTORTION_TYPES)),
+        "severity_target": torch.tensor(severities).view(-1, len(DISTORTION_TYPES)),
     }
 
 

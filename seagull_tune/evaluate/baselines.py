@@ -232,16 +232,24 @@ def fit_baselines(dataset: RoiDataset, seed: int = 0, max_regions: int = 4000, s
 
 
 def fit_arrays(features: np.ndarray, truth: Truth, seed: int, facts: Mapping[str, Any]) -> Baselines:
-    """Fits the baselines on features (N, F) and the truth of N regions."""
-    present = (truth.severities > 0).astype(np.float64)  # (N, T)
+    """Fits the baselines on features (N, F) and the truth of N regions.
+
+    Raises:
+        DataError: of no region the severities are known.
+    """
+    known = truth.diagnosed
+    if not known.any():
+        raise DataError("Of no region is it known which distortions it has; the baselines need such training data.")
+    severities = truth.severities[known]
+    present = (severities > 0).astype(np.float64)  # (K, T)
     groups = truth.photographs.tolist()
     heads = {"quality": fit_kernel_ridge(features, truth.quality[:, None], groups, seed)[0]}
-    heads["types"], held_out = fit_kernel_ridge(features, present, groups, seed)
+    heads["types"], held_out = fit_kernel_ridge(features[known], present, truth.photographs[known].tolist(), seed)
     scored = np.isfinite(truth.importance)
     if scored.any():
         kept = truth.photographs[scored].tolist()
         heads["importance"] = fit_kernel_ridge(features[scored], truth.importance[scored, None], kept, seed)[0]
-    counts = np.stack([(truth.severities == level).sum(axis=0) for level in range(len(SEVERITY_NAMES))])  # (6, T)
+    counts = np.stack([(severities == level).sum(axis=0) for level in range(len(SEVERITY_NAMES))])  # (6, T)
     return Baselines(
         quality=float(truth.quality.mean()),
         importance=float(truth.importance[scored].mean()) if scored.any() else None,

@@ -150,11 +150,12 @@ def _interval(
 
 def _type_figures(named: np.ndarray, truth: Truth, settings: EvaluationSettings) -> Metrics:
     """Figures of types named, bool (N, T)."""
-    present = truth.severities > 0
+    known = truth.diagnosed
+    named, present, photographs = named[known], truth.severities[known] > 0, truth.photographs[known]
     return {
         "macro_f1": _rounded(macro_f1(named, present)),
         "sample_f1": _rounded(sample_f1(named, present)),
-        "macro_f1_ci95": _interval(lambda rows: macro_f1(named[rows], present[rows]), truth.photographs, settings),
+        "macro_f1_ci95": _interval(lambda rows: macro_f1(named[rows], present[rows]), photographs, settings),
         "f1": {
             name: _rounded(macro_f1(named[:, [column]], present[:, [column]]))
             for column, name in enumerate(DISTORTION_TYPES)
@@ -164,7 +165,7 @@ def _type_figures(named: np.ndarray, truth: Truth, settings: EvaluationSettings)
 
 def _severity_figures(said: np.ndarray, truth: Truth) -> Metrics:
     """Figures of severities said, int (N, T), pooled over (region, type) pairs."""
-    true = truth.severities
+    said, true = said[truth.diagnosed], truth.severities[truth.diagnosed]
     return {
         "accuracy": _rounded(severity_accuracy(said, true)),
         "f1": _rounded(severity_f1(said, true)),

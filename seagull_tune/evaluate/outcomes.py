@@ -88,7 +88,7 @@ class Truth:
         photographs: str (N,), the source photograph (scene) of each; the unit that intervals resample.
         quality: float64 (N,), [0, 1].
         importance: float64 (N,), [0, 1]; NaN where it is not scored.
-        severities: int64 (N, T), 0..5.
+        severities: int64 (N, T), 0..5; rows of -1 where they are unknown.
         area: float64 (N,), share of the image, (0, 1].
     """
 
@@ -101,15 +101,22 @@ class Truth:
     @classmethod
     def of_labels(cls, photographs: Sequence[str], labels: Sequence[RegionLabel], area: Sequence[float]) -> Truth:
         """The truth of N labelled regions."""
+        unknown = (-1,) * len(DISTORTION_TYPES)
+        severities = [unknown if label.severities is None else label.severities for label in labels]
         return cls(
             photographs=np.array(photographs),
             quality=np.array([label.quality for label in labels], np.float64),
             importance=np.array(
                 [np.nan if label.importance is None else label.importance for label in labels], np.float64
             ),
-            severities=np.array([label.severities for label in labels], np.int64).reshape(-1, len(DISTORTION_TYPES)),
+            severities=np.array(severities, np.int64).reshape(-1, len(DISTORTION_TYPES)),
             area=np.array(area, np.float64),
         )
 
     def __len__(self) -> int:
         return len(self.quality)
+
+    @property
+    def diagnosed(self) -> np.ndarray:
+        """The regions whose severities are known, bool (N,)."""
+        return np.asarray((self.severities >= 0).all(axis=1))

@@ -201,7 +201,7 @@ def calibrated_quality(pooled: np.ndarray) -> np.ndarray:
     return np.interp(pooled, _KNOTS_POOLED, _KNOTS_QUALITY)
 
 
-def _check_masks(masks: np.ndarray, shape: tuple[int, ...]) -> None:
+def check_masks(masks: np.ndarray, shape: tuple[int, ...]) -> None:
     if masks.ndim != 3 or masks.dtype != np.bool_ or masks.shape[1:] != shape:
         raise RegionError(
             f"Masks have shape {masks.shape} and type {masks.dtype}; allowed: bool (R, {shape[0]}, {shape[1]}), "
@@ -222,7 +222,7 @@ def measure_regions(similarity: SimilarityMap, masks: np.ndarray) -> RegionMeasu
     Raises:
         RegionError: wrong type or size, or an empty mask.
     """
-    _check_masks(masks, similarity.similarity.shape)
+    check_masks(masks, similarity.similarity.shape)
     masks = np.ascontiguousarray(masks)
     loss = 1.0 - similarity.similarity
     weighted = similarity.weights * loss

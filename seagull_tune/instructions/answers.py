@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.instructions import lists
-from seagull_tune.instructions.relations import better_of, first_to_fix, worst_severities
+from seagull_tune.instructions.relations import better_of, first_to_fix, known_severities, worst_severities
 from seagull_tune.instructions.rules import SLOT_PATTERN, TASK_RULES, slots_of
 from seagull_tune.instructions.structured import write_json_answer
 from seagull_tune.instructions.templates import PromptLibrary
@@ -99,8 +99,8 @@ def answer_parts(
         severity_smoothing: [0, 1): probability moved from the true severity of a graded list to its neighbours.
 
     Raises:
-        DataError: importance is asked of a label that has none, a judgement names no known type, or the task is not
-            about that many regions.
+        DataError: importance or severities are asked of a label that has none, a judgement names no known type, or the
+            task is not about that many regions.
     """
     labels = _several(labels)
     form = usable_forms(task, labels, prompts)[0] if form is None else form
@@ -160,7 +160,7 @@ def _tells_optional(task: str, labels: Sequence[RegionLabel]) -> bool:
         return _choice(task, labels) is not None
     if "importance" in optional:
         return labels[0].importance is not None
-    return any(labels[0].severities)
+    return any(known_severities(labels[0]))
 
 
 def _readable(task: str, form: str) -> bool:
@@ -192,7 +192,7 @@ def _importance_parts(facts: _Facts) -> list[Part]:
 
 
 def _judgement_parts(facts: _Facts) -> list[Part]:
-    there = int(facts.chosen.severities[_type_index(facts.type_name)] > 0)
+    there = int(known_severities(facts.chosen)[_type_index(facts.type_name)] > 0)
     return [_slot_part("judgement", JUDGEMENT_WORDS[there], _one_hot(there, 2), facts.type_name or "")]
 
 

@@ -68,7 +68,7 @@ def build_conversation(
     if not turns:
         raise DataError(
             "No task of positive weight can be asked about these regions: 'importance' needs one that has it scored, "
-            "and comparison, priority and summary need two."
+            "comparison, priority and summary need two, and all but quality and importance need known severities."
         )
     order: list[int] = []
     messages = [system_message(prompts)]

@@ -17,7 +17,7 @@ from seagull_tune.config.tools import LintConfig
 from seagull_tune.instructions.answers import answer_parts, usable_forms
 from seagull_tune.instructions.checks import Files
 from seagull_tune.instructions.parsing import NO_REGION, ParsedAnswer, parse_answer
-from seagull_tune.instructions.relations import better_of, first_to_fix, worst_severities
+from seagull_tune.instructions.relations import better_of, first_to_fix, known_severities, worst_severities
 from seagull_tune.instructions.rules import SLOT_PATTERN, TASK_RULES, TaskRule, slots_of
 from seagull_tune.instructions.templates import PromptLibrary, inspect_folder, load_prompts, prompt_folder
 from seagull_tune.levels import (
@@ -205,7 +205,7 @@ def _truth(task: str, labels: Sequence[RegionLabel]) -> ParsedAnswer:
         quality=centre(subject.quality, QUALITY_LEVELS),
         importance=None if subject.importance is None else centre(subject.importance, IMPORTANCE_LEVELS),
         severities=worst_severities(labels),
-        judgement=subject.severities[0] > 0,
+        judgement=known_severities(subject)[0] > 0,
         qualities=tuple(centre(label.quality, QUALITY_LEVELS) for label in labels),
         choice=NO_REGION if choice is None else choice,
     )

@@ -1,9 +1,10 @@
-"""What labels of several regions say together: which is better, which should be fixed first, the worst of all."""
+"""What labels of one or several regions say: which is better, which should be fixed first, the worst of all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from seagull_tune.errors import DataError
 from seagull_tune.levels import QUALITY_LEVELS, nearest_level
 from seagull_tune.records import RegionLabel
 
@@ -38,6 +39,21 @@ def first_to_fix(labels: Sequence[RegionLabel]) -> int | None:
     return min(close, key=lambda i: (needy[i][1], i))
 
 
+def known_severities(label: RegionLabel) -> tuple[int, ...]:
+    """The severities of a region, 0..5 per type.
+
+    Raises:
+        DataError: nobody knows them.
+    """
+    if label.severities is None:
+        raise DataError("Nobody knows which distortions this region has, so no answer can tell them.")
+    return label.severities
+
+
 def worst_severities(labels: Sequence[RegionLabel]) -> tuple[int, ...]:
-    """Per type, the highest severity 0..5 among the regions."""
-    return tuple(max(of_type) for of_type in zip(*(label.severities for label in labels), strict=True))
+    """Per type, the highest severity 0..5 among the regions.
+
+    Raises:
+        DataError: of one of them, nobody knows the severities.
+    """
+    return tuple(max(of_type) for of_type in zip(*(known_severities(label) for label in labels), strict=True))

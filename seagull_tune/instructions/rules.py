@@ -24,12 +24,15 @@ class TaskRule:
         answer: slots of every answer form.
         optional: slots that an answer form holds all or none of; the label says which kind of form is used.
         core: whether every prompt folder has the task. Folders of older checkpoints lack the others.
+        diagnoses: whether it is asked only where severities are known: its answer tells them, or it is about what to
+            fix. A comparison counts as such, so that a rated picture is asked for nothing but what people rated.
     """
 
     question: tuple[str, ...]
     answer: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     core: bool = True
+    diagnoses: bool = True
 
     @property
     def regions(self) -> tuple[int, int | None]:
@@ -45,8 +48,8 @@ class TaskRule:
 
 
 TASK_RULES: Mapping[str, TaskRule] = {
-    "quality": TaskRule(("region",), ("quality",)),
-    "importance": TaskRule(("region",), ("importance",)),
+    "quality": TaskRule(("region",), ("quality",), diagnoses=False),
+    "importance": TaskRule(("region",), ("importance",), diagnoses=False),
     "distortions": TaskRule(("region",), ("graded",)),
     "distortions_short": TaskRule(("region",), ("present",)),
     "judgement": TaskRule(("region", "type"), ("judgement",)),

@@ -16,6 +16,7 @@ from pydantic_core import core_schema
 
 from seagull_tune.config.base import StrictModel
 from seagull_tune.errors import DataError
+from seagull_tune.instructions.relations import known_severities
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level
 from seagull_tune.records import RegionLabel
 
@@ -68,8 +69,12 @@ def answer_schema() -> dict[str, Any]:
 
 
 def write_json_answer(label: RegionLabel) -> str:
-    """A label as one line of JSON."""
-    pairs = zip(DISTORTION_TYPES, label.severities, strict=True)
+    """A label as one line of JSON.
+
+    Raises:
+        DataError: nobody knows the severities.
+    """
+    pairs = zip(DISTORTION_TYPES, known_severities(label), strict=True)
     distortions = ", ".join(
         f'{{"type": "{name}", "severity": "{SEVERITY_NAMES[severity]}"}}' for name, severity in pairs if severity
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from seagull_tune.config.instructions import ConversationSettings
+from seagull_tune.instructions.relations import known_severities
 from seagull_tune.instructions.rules import TASK_RULES
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.records import RegionLabel
@@ -46,7 +47,8 @@ def draw_turns(
     rng.shuffle(regions)
     regions = regions[: min(settings.max_regions, settings.turns)]
     weights: dict[str, float] = settings.task_weights.model_dump()
-    largest = min(len(regions), most_regions)
+    known = [region for region in regions if labels[region].severities is not None]
+    largest = min(len(known), most_regions)
     open_tasks = {
         region: [t for t, w in weights.items() if w > 0 and _can_be_asked(t, labels[region], largest)]
         for region in regions
@@ -61,7 +63,7 @@ def draw_turns(
         region = fresh[0] if fresh else pick(waiting, rng)
         tasks = open_tasks[region]
         task = rng.choices(tasks, [weights[name] for name in tasks])[0]
-        about = _draw_regions(task, region, regions, rng, largest)
+        about = _draw_regions(task, region, known, rng, largest)
         _close(task, about, open_tasks)
         type_name = _draw_type(labels[region], rng, settings.present_share) if task == "judgement" else None
         turns.append(Turn(task, about, type_name))
@@ -74,18 +76,23 @@ def pick(items: Sequence[T], rng: random.Random) -> T:
 
 
 def _can_be_asked(task: str, label: RegionLabel, largest: int) -> bool:
-    """Whether a task has an answer for a region with this label, in a conversation about ``largest`` regions."""
+    """Whether a task is asked about a region with this label, where one question is about ``largest`` at most."""
     if task == "importance":
         return label.importance is not None
-    return TASK_RULES[task].regions[0] <= largest
+    rule = TASK_RULES[task]
+    return not rule.diagnoses or (label.severities is not None and rule.regions[0] <= largest)
 
 
-def _draw_regions(task: str, region: int, regions: Sequence[int], rng: random.Random, largest: int) -> tuple[int, ...]:
-    """The regions of a question: the one it was drawn for, and for several a random choice in random order."""
+def _draw_regions(task: str, region: int, known: Sequence[int], rng: random.Random, largest: int) -> tuple[int, ...]:
+    """The regions of a question: the one it was drawn for, and for several a random choice in random order.
+
+    Args:
+        known: regions whose severities are known; a question about several is about these only.
+    """
     rule = TASK_RULES[task]
     if not rule.about_several:
         return (region,)
-    others = rng.sample([r for r in regions if r != region], (rule.regions[1] or largest) - 1)
+    others = rng.sample([r for r in known if r != region], (rule.regions[1] or largest) - 1)
     about = [region, *others]
     rng.shuffle(about)
     return tuple(about)
@@ -101,6 +108,6 @@ def _close(task: str, about: Sequence[int], open_tasks: Mapping[int, list[str]])
 
 def _draw_type(label: RegionLabel, rng: random.Random, present_share: float) -> str:
     """The distortion type of a judgement: one that is there with the given probability, else one that is not."""
-    there = [name for name, severity in zip(DISTORTION_TYPES, label.severities, strict=True) if severity > 0]
+    there = [name for name, severity in zip(DISTORTION_TYPES, known_severities(label), strict=True) if severity > 0]
     absent = [name for name in DISTORTION_TYPES if name not in there]
     return pick(there if there and (not absent or rng.random() < present_share) else absent, rng)

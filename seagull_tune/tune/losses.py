@@ -82,8 +82,14 @@ def types_loss(log_probabilities: Tensor, targets: Tensor) -> Tensor:
 
 
 def direct_losses(direct: DirectLogits, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Losses of the region tokens' own head: soft levels for quality and importance, classes for severities."""
-    severity = cross_entropy(direct.severity.float().flatten(0, 1), batch["severity_target"].flatten())
+    """Losses of the region tokens' own head: soft levels for quality and importance, classes for severities.
+
+    Severities below 0 are unknown and count nowhere; a batch without known ones has a loss of 0 there.
+    """
+    target = batch["severity_target"].flatten()
+    logits = direct.severity.float().flatten(0, 1)
+    summed = cross_entropy(logits, target, ignore_index=-1, reduction="sum")
+    severity = summed / (target >= 0).sum().clamp_min(1)
     return {
         "direct_quality": soft_cross_entropy(direct.quality, batch["quality_target"]),
         "direct_importance": soft_cross_entropy(direct.importance, batch["importance_target"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from data_builders.exporters import export_dataset
 from data_builders.importers import import_dataset
@@ -53,3 +54,22 @@ def test_opinions_without_regions_cannot_train_on_regions(start: Path, tmp_path:
     import_dataset(ImportConfig.model_validate(config), tmp_path / "back", show_progress=False)
     with pytest.raises(RegionError, match="No region"):
         _train(tmp_path / "back", tmp_path / "run", start)
+
+
+def test_ratings_of_people_train(start: Path, tmp_path: Path) -> None:
+    data = make_tiny_dataset(tmp_path / "roi", samples_per_image=1, validation=0)
+    names = sorted(path.name for path in (data.parent / "photographs").iterdir())
+    (tmp_path / "maps").mkdir()
+    lines = []
+    for number, name in enumerate(names):
+        with Image.open(data.parent / "photographs" / name) as photograph:
+            Image.new("L", photograph.size, 1).save(tmp_path / "maps" / f"{Path(name).stem}.png")
+        lines += [f"{name},0,r{rater},{1 + number % 4 + rater / 10}" for rater in range(3)]
+    (tmp_path / "ratings.csv").write_text("image,region,rater,score\n" + "\n".join(lines) + "\n")
+    config = {
+        "format": "ratings", "source": tmp_path / "ratings.csv", "images": data.parent / "photographs",
+        "regions": tmp_path / "maps", "ratings": {"scale": {"low": 1, "high": 5, "higher_is_better": True}},
+    }  # fmt: skip
+    import_dataset(ImportConfig.model_validate(config), tmp_path / "rated", show_progress=False)
+    losses = _train(tmp_path / "rated", tmp_path / "run", start)
+    assert len(losses) == 4 and all(0 < loss < 100 for loss in losses)

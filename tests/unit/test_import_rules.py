@@ -41,7 +41,7 @@ ONE_PLACE = {
     "peft": ("seagull_tune/model/lora.py",),
     "segment_anything": ("seagull_tune/segment/sam.py",),
     "deepspeed": (),
-    "pyiqa": ("data_builders/labelers/",),
+    "pyiqa": ("data_builders/labelers/crops.py",),
     "rawpy": ("seagull_tune/raw.py",),
     "gradio": ("seagull_tune/web/",),
     "ray": ("data_builders/executors.py",),

@@ -108,7 +108,11 @@ def sample_to_row(sample: Sample, image_quality: float | None) -> dict[str, Any]
         "image_quality": image_quality,
         "mos": None if sample.opinion is None else asdict(sample.opinion),
         "labels": [
-            {"quality": label.quality, "importance": label.importance, "severities": list(label.severities)}
+            {
+                "quality": label.quality,
+                "importance": label.importance,
+                "severities": None if label.severities is None else list(label.severities),
+            }
             for label in sample.labels
         ],
         "prompt_seed": sample.prompt_seed,
@@ -162,7 +166,10 @@ def sample_from_row(row: Mapping[str, Any]) -> Sample:
     Raises:
         DataError: a value that no record may have.
     """
-    labels = tuple(RegionLabel(e["quality"], e["importance"], tuple(e["severities"])) for e in row["labels"])
+    labels = tuple(
+        RegionLabel(e["quality"], e["importance"], None if e["severities"] is None else tuple(e["severities"]))
+        for e in row["labels"]
+    )
     recipe, picture, mos = row["recipe"], row["picture"], row["mos"]
     return Sample(
         sample_id=row["sample_id"],

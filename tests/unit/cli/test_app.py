@@ -24,7 +24,7 @@ COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
 LOWER_LAYERS = ("torch", "transformers", "datasets", "cv2", "pandas", "numpy", "timm", "skimage")
 
 SHIPPED = {
-    r"configs/data/(builtin-scenes|severity)\.yaml": None,
+    r"configs/data/(builtin-scenes|severity|label-calibration)\.yaml": None,
     r"configs/data/[\w-]+\.yaml": "build --out {out} --config {file}",
     r"configs/\w+/(quickstart|bench_roi)\.yaml": "quickstart --config {file}",
     r"configs/\w+/pretrain[\w-]*\.yaml": "pretrain --config {file}",

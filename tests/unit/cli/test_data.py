@@ -153,6 +153,30 @@ def test_export_and_import(run: Callable, refused: Callable, photos: Path, tmp_p
     assert partly.exit_code == DONE_IN_PART and "left out: gone.png" in partly.stdout
 
 
+def test_ratings(run: Callable, refused: Callable, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ratings.csv"
+    lines = [f"coffee.png,{region},r{rater},{1 + region + rater / 10}" for region in range(5) for rater in range(4)]
+    lines += [f"coffee.png,{region},odd,{5 - region}" for region in range(5)]
+    file.write_text("image,region,rater,score\n" + "\n".join(lines) + "\n")
+    scale = ("--low", 1, "--high", 6, "--higher-is-better")
+    assert "scale" in refused("ratings", file)
+    found = run("ratings", file, *scale, "--out", tmp_path / "regions.csv")
+    assert found.exit_code == DONE_IN_PART and "left out: odd (5 ratings): SRCC" in found.stdout
+    assert "Krippendorff's alpha" in found.stdout and len((tmp_path / "regions.csv").read_text().splitlines()) == 6
+    assert run("ratings", file, *scale, "--set", "rule.min_srcc=-1", "--set", "rule.bt500=false").exit_code == 0
+    assert "declared range is 1..3" in refused("ratings", file, "--low", 1, "--high", 3, "--higher-is-better")
+    bands = np.repeat(np.arange(1, 6, dtype=np.uint8), 40)
+    (tmp_path / "maps").mkdir()
+    Image.fromarray(np.tile(bands, (200, 1))).save(tmp_path / "maps" / "coffee.png")
+    line = ("import", "ratings", file, "--images", photos, "--out", tmp_path / "rated")
+    assert "--regions DIR" in refused(*line, *scale)
+    assert "range and direction" in refused(*line, "--regions", tmp_path / "maps")
+    made = run(*line, *scale, "--regions", tmp_path / "maps")
+    assert made.exit_code == 0 and "1 samples of 1 images with 5 regions" in made.stdout
+    assert run("validate", tmp_path / "rated").exit_code == 0
+    assert run("stats", tmp_path / "rated", "--sheet", tmp_path / "rated.png").exit_code == 0
+
+
 def test_not_a_data_set(refused: Callable, tmp_path: Path) -> None:
     assert str(tmp_path) in refused("validate", tmp_path)
     assert "none" in refused("stats", tmp_path / "none")

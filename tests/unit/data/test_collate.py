@@ -138,7 +138,7 @@ def test_direct_targets() -> None:
         targets["importance_target"],
         torch.tensor([[0, 0, 0, 0, 0], [0.6, 0.4, 0, 0, 0], [0, 0, 0, 0, 1]], dtype=torch.float32),
     )
-    assert targets["severity_target"].tolist() == [list(label.severities) for label in LABELS]
+    assert targets["severity_target"].tolist() == [list(label.severities or ()) for label in LABELS]
     assert targets["severity_target"].dtype == torch.int64
 
 

@@ -30,7 +30,7 @@ def test_statistics_count_what_is_there(dataset: Path) -> None:
         assert s.steps == {k: n for k in range(3) if (n := sum(len(x.recipe.steps) == k for x in samples if x.recipe))}
         words = [nearest_level(label.quality) for label in labels]
         assert s.quality_levels == {word: words.count(word) for word in QUALITY_LEVELS}
-        assert s.types["blur"] == sum(label.severities[0] > 0 for label in labels)
+        assert s.types["blur"] == sum((label.severities or (0,))[0] > 0 for label in labels)
 
 
 def test_statistics_are_printed(dataset: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from seagull_tune.errors import DataError
 from seagull_tune.instructions.answers import answer_parts, usable_forms
 from seagull_tune.instructions.parsing import NO_REGION, ParsedAnswer, parse_answer
-from seagull_tune.instructions.relations import better_of, first_to_fix, worst_severities
+from seagull_tune.instructions.relations import better_of, first_to_fix, known_severities, worst_severities
 from seagull_tune.instructions.rules import TASK_RULES
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import SEVERITY_NAMES
@@ -30,7 +30,7 @@ def told(task: str, labels: list[RegionLabel]) -> dict[str, object]:
         "quality": rounded(subject.quality),
         "importance": None if subject.importance is None else rounded(subject.importance),
         "severities": worst_severities(labels),
-        "judgement": subject.severities[2] > 0,
+        "judgement": known_severities(subject)[2] > 0,
         "qualities": tuple(rounded(label.quality) for label in labels),
         "choice": NO_REGION if choice is None else choice,
     }

@@ -61,7 +61,7 @@ def test_seagull_layout(dataset: Path, tmp_path: Path) -> None:
         assert (_pixels(tmp_path / f"out/Ref.Images/{stem}.png") == rendered.reference).all()
         assert entry["quality"] == pytest.approx([label.quality for label in rendered.labels], abs=1e-6)
         said = [[d.get(name, 0) for name in DISTORTION_TYPES] for d in entry["distortions"]]
-        assert said == [list(label.severities) for label in rendered.labels]
+        assert said == [list(label.severities or ()) for label in rendered.labels]
         types = {step.type for step in rendered.sample.recipe.steps} if rendered.sample.recipe else set()
         assert kind == ("Mixed" if len(types) > 1 else next(iter(types)).capitalize())
         for region, mask in zip(rois[stem], rendered.masks, strict=True):
@@ -85,7 +85,7 @@ def test_coco_is_read_by_pycocotools(dataset: Path, tmp_path: Path) -> None:
             assert annotation["bbox"] == box
             assert annotation["quality"] == pytest.approx(label.quality, abs=1e-6)
             assert annotation["severities"] == {
-                name: s for name, s in zip(DISTORTION_TYPES, label.severities, strict=True) if s
+                name: s for name, s in zip(DISTORTION_TYPES, label.severities or (), strict=True) if s
             }
 
 

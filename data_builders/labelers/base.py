@@ -1,0 +1,69 @@
+"""What all labelers share: the protocol, and the map from raw values to quality.
+
+Legend: H, W image size; R regions.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from seagull_tune.config.base import load_config
+from seagull_tune.config.labels import Calibration, CalibrationTable
+from seagull_tune.errors import DataError, did_you_mean
+from seagull_tune.fullref.measure import RegionMeasures
+
+CALIBRATION_ASSET = "configs/data/label-calibration.yaml"
+
+
+class Judge(Protocol):
+    """One photograph's side of a measure, opened once for many distorted versions."""
+
+    def measure(self, distorted: np.ndarray, masks: np.ndarray) -> RegionMeasures:
+        """Quality and importance of every region.
+
+        Args:
+            distorted: uint8 RGB (H, W, 3), the size of the reference.
+            masks: bool (R, H, W), each with at least one pixel; may overlap.
+
+        Raises:
+            DataError: an image cannot be used.  RegionError: a mask cannot be used.
+        """
+        ...
+
+
+class Labeler(Protocol):
+    """A full-reference measure of regions.
+
+    Attributes:
+        version: names measure and calibration; stored with every data set.
+        calibration: the map from raw values to quality; None where it belongs to the measure, or values are taken as
+            they are.
+    """
+
+    version: str
+    calibration: Calibration | None
+
+    def open(self, reference: np.ndarray) -> Judge:
+        """The judge of a photograph, uint8 RGB (H, W, 3)."""
+        ...
+
+
+def shipped_calibration(method: str) -> Calibration:
+    """The calibration of ``configs/data/label-calibration.yaml``.
+
+    Raises:
+        DataError: it has none for this method.
+    """
+    methods = load_config(CalibrationTable, CALIBRATION_ASSET).methods
+    if method not in methods:
+        raise DataError(f"{CALIBRATION_ASSET} has no calibration of {method!r}.{did_you_mean(method, methods)}")
+    return methods[method]
+
+
+def calibrated(raw: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+    """Quality, float64 (R,) in [0, 1], of raw values (R,); without a calibration values are clipped only."""
+    if calibration is None:
+        return np.clip(raw, 0.0, 1.0)
+    return np.interp(raw, calibration.raw, calibration.quality)
