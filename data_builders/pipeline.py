@@ -35,7 +35,7 @@ from seagull_tune.data.schema import MANIFEST, SCHEMA_VERSION, read_manifest
 from seagull_tune.distortions.compression import codec_versions
 from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
-from seagull_tune.files import atomic_write_text
+from seagull_tune.files import atomic_write_text, sha256_of
 from seagull_tune.images import is_raw
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.raw import raw_versions
@@ -242,10 +242,7 @@ def _identity(config: BuildConfig) -> dict[str, Any]:
 
 
 def _file_hash(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None if path is None else sha256_of(path)
 
 
 def _image_root(config: BuildConfig) -> str | None:

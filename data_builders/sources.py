@@ -5,7 +5,6 @@ Legend: H, W height and width in pixels.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from data_builders.splits import order_ids
 from seagull_tune.builtin_scenes import builtin_scenes, scene_path
 from seagull_tune.config.data import BUILTIN, BUILTIN_INSTALLED, BuildConfig, Selection
 from seagull_tune.errors import DataError, did_you_mean
+from seagull_tune.files import sha256_of
 from seagull_tune.images import IMAGE_SUFFIXES, MAX_PIXELS, is_raw, read_photograph
 from seagull_tune.raw import RAW_SUFFIXES
 
@@ -193,7 +193,6 @@ def _image_names(folder: Path, paths: Iterable[Path]) -> list[str]:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return UNREADABLE

@@ -12,7 +12,8 @@ from pathlib import Path
 from seagull_tune.config.base import load_config, resolve_asset
 from seagull_tune.config.data import BUILTIN_INSTALLED, BuiltinScene, SceneTable
 from seagull_tune.errors import DataError, MissingDependencyError, did_you_mean
-from seagull_tune.wheels import fetch_wheel, sha256_of
+from seagull_tune.files import sha256_of
+from seagull_tune.wheels import fetch_wheel
 
 
 @functools.cache

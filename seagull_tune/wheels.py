@@ -6,7 +6,6 @@ user has (pip's or uv's), never installed, and unpacked once into the cache fold
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seagull_tune.errors import DataError, MissingDependencyError
+from seagull_tune.files import sha256_of
 
 CACHE_VARIABLE = "SEAGULL_TUNE_CACHE"
 """Environment variable that names the cache folder."""
@@ -40,12 +40,6 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "seagull-tune"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "seagull-tune"
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 lower-case hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

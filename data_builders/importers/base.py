@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import Scale
 from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
+from seagull_tune.files import sha256_of
 from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.records import Region, Sample
 
@@ -70,8 +70,7 @@ def file_hash(path: Path) -> str:
         DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 

@@ -12,7 +12,8 @@ import numpy as np
 from seagull_tune.config.base import load_config
 from seagull_tune.config.labels import Calibration, CalibrationTable
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.fullref.measure import RegionMeasures
+from seagull_tune.fullref.features import check_image
+from seagull_tune.fullref.measure import RegionMeasures, check_masks
 
 CALIBRATION_ASSET = "configs/data/label-calibration.yaml"
 
@@ -60,6 +61,18 @@ def shipped_calibration(method: str) -> Calibration:
     if method not in methods:
         raise DataError(f"{CALIBRATION_ASSET} has no calibration of {method!r}.{did_you_mean(method, methods)}")
     return methods[method]
+
+
+def check_pair(reference: np.ndarray, distorted: np.ndarray, masks: np.ndarray) -> None:
+    """Checks what a judge is asked about; ``reference`` was checked when it was opened.
+
+    Raises:
+        DataError: the distorted image is no uint8 RGB image, or of another size.  RegionError: a mask cannot be used.
+    """
+    check_image(distorted, "distorted")
+    if distorted.shape != reference.shape:
+        raise DataError(f"The distorted image is {distorted.shape}, its reference {reference.shape}; one size.")
+    check_masks(masks, distorted.shape[:2])
 
 
 def calibrated(raw: np.ndarray, calibration: Calibration | None) -> np.ndarray:

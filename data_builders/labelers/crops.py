@@ -14,11 +14,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from data_builders.labelers.base import Judge, calibrated
+from data_builders.labelers.base import Judge, calibrated, check_pair
 from seagull_tune.config.labels import Calibration
 from seagull_tune.errors import DataError, MissingDependencyError, did_you_mean
 from seagull_tune.fullref.features import check_image
-from seagull_tune.fullref.measure import UNSCORED_ABOVE, RegionMeasures, check_masks
+from seagull_tune.fullref.measure import UNSCORED_ABOVE, RegionMeasures
 from seagull_tune.regions.masks import box_of_mask
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -52,12 +52,7 @@ class _CropJudge:
         self._metric, self._calibration, self._reference = metric, calibration, reference
 
     def measure(self, distorted: np.ndarray, masks: np.ndarray) -> RegionMeasures:
-        check_image(distorted, "distorted")
-        if distorted.shape != self._reference.shape:
-            raise DataError(
-                f"The distorted image is {distorted.shape}, its reference {self._reference.shape}; one size."
-            )
-        check_masks(masks, distorted.shape[:2])
+        check_pair(self._reference, distorted, masks)
         raw = []
         for mask in masks:
             x0, y0, x1, y1 = box_of_mask(mask)

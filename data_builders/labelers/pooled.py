@@ -13,17 +13,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from data_builders.labelers.base import Judge, calibrated
+from data_builders.labelers.base import Judge, calibrated, check_pair
 from data_builders.labelers.maps import MapMetric
 from seagull_tune.config.labels import Calibration
-from seagull_tune.errors import DataError
 from seagull_tune.fullref.features import check_image
 from seagull_tune.fullref.measure import (
     MEASURE_VERSION,
     UNSCORED_ABOVE,
     Reference,
     RegionMeasures,
-    check_masks,
     measure_regions,
 )
 
@@ -67,12 +65,7 @@ class _MapJudge:
         self._metric, self._calibration, self._reference = metric, calibration, reference
 
     def measure(self, distorted: np.ndarray, masks: np.ndarray) -> RegionMeasures:
-        check_image(distorted, "distorted")
-        if distorted.shape != self._reference.shape:
-            raise DataError(
-                f"The distorted image is {distorted.shape}, its reference {self._reference.shape}; one size."
-            )
-        check_masks(masks, distorted.shape[:2])
+        check_pair(self._reference, distorted, masks)
         maps = self._metric.maps(self._reference, distorted)
         weights = maps.weights
         planes = [weights, *(weights * plane for plane in maps.planes), weights * (1.0 - maps.similarity)]

@@ -22,6 +22,7 @@ from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.levels import DISTORTION_TYPES, level_score
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.model.projector import DirectLogits
+from seagull_tune.model.splice import splice, word_ids
 from seagull_tune.records import Scores
 
 LEVEL_TASKS = ("quality", "importance")
@@ -114,13 +115,14 @@ class ScoreReader:
     def _embed(self, ids: Tensor, region_tokens: Tensor) -> Tensor:
         """The tree's words (S,) with each region's tokens in their places, (R, S, D)."""
         config = self._model.config
+        image_id, region_ids = config.image_token_id, list(config.region_token_ids)
         ids = ids.to(region_tokens.device)
-        placeholders = torch.tensor([config.image_token_id, *config.region_token_ids], device=ids.device)
-        words = self._model.get_input_embeddings()(ids.masked_fill(torch.isin(ids, placeholders), 0))
-        words = words.repeat(len(region_tokens), 1, 1)
-        for slot, token in enumerate(config.region_token_ids):
-            words[:, ids == token] = region_tokens[:, slot : slot + 1].to(words.dtype)
-        return words  # type: ignore[no-any-return]
+        count, mentions = len(region_tokens), int((ids == region_ids[0]).sum())
+        words = self._model.get_input_embeddings()(word_ids(ids, [image_id, *region_ids]))
+        return splice(
+            ids.expand(count, -1), words.expand(count, -1, -1), words.new_zeros(count, 0, words.shape[-1]),
+            region_tokens.repeat_interleave(mentions, dim=0), image_id, region_ids,
+        )  # fmt: skip
 
 
 def make_scores(quality: Sequence[float], importance: Sequence[float], severities: Sequence[Sequence[float]]) -> Scores:

@@ -28,7 +28,7 @@ from torch import Tensor
 from seagull_tune import __version__
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import CheckpointError
-from seagull_tune.files import atomic_folder
+from seagull_tune.files import atomic_folder, sha256_of
 from seagull_tune.model import bases
 from seagull_tune.model.configuration import SeagullConfig
 from seagull_tune.model.lora import (
@@ -131,8 +131,8 @@ def write_model(
         "written_by": __version__,
         "adapter": bool(adapters),
         "tensors": {name: list(tensor.shape) for name, tensor in trained.items()},
-        "sha256": _sha256(folder / TRAINED),
-        "adapter_sha256": _sha256(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS) if adapters else None,
+        "sha256": sha256_of(folder / TRAINED),
+        "adapter_sha256": sha256_of(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS) if adapters else None,
         "resolved_config": dict(resolved or {}),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -158,18 +158,13 @@ def _is_adapter(name: str) -> bool:
     return name.startswith(_BASE_PREFIXES["language_model"]) and is_lora_parameter(name)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_content(path: Path, sha256: str | None, holds: str) -> None:
     """Refuses a file of a checkpoint that is missing or is not the one that was saved."""
     if not path.is_file():
         raise CheckpointError(
             f"{path} is missing: the checkpoint has no {holds}. Copy the whole folder, or train again."
         )
-    if _sha256(path) != sha256:
+    if sha256_of(path) != sha256:
         raise CheckpointError(
             f"{path}: its content does not match {MANIFEST}; the file is damaged or from another checkpoint. "
             "Copy the whole folder again, or train again."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seagull_tune.errors import CheckpointError, ConfigError, did_you_mean
-from seagull_tune.wheels import sha256_of
+from seagull_tune.files import sha256_of
 
 if TYPE_CHECKING:
     import torch

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoProcessor
 from seagull_tune.data.collate import Collator
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import CheckpointError
+from seagull_tune.files import sha256_of
 from seagull_tune.model import checkpoint as contract
 from seagull_tune.model.checkpoint import load_checkpoint, model_id, read_manifest, save_checkpoint
 from seagull_tune.model.lora import add_lora, is_lora_parameter, merge_lora
@@ -143,7 +144,7 @@ def _drop(folder: Path, *names: str) -> None:
     tensors = {k: v for k, v in load_file(folder / contract.TRAINED).items() if not k.startswith(names)}
     save_file(tensors, folder / contract.TRAINED)
     manifest = json.loads((folder / contract.MANIFEST).read_text())
-    manifest["sha256"] = contract._sha256(folder / contract.TRAINED)
+    manifest["sha256"] = sha256_of(folder / contract.TRAINED)
     (folder / contract.MANIFEST).write_text(json.dumps(manifest))
 
 
