@@ -23,8 +23,8 @@ def _fresh() -> Iterator[None]:
 def test_the_table_is_sorted_and_has_enough_scenes() -> None:
     scenes = builtin_scenes()
     assert [scene.name for scene in scenes] == sorted(scene.name for scene in scenes)
-    assert len({scene.scene for scene in scenes}) == 42
-    assert len({scene.sha256 for scene in scenes}) == len(scenes) == 49
+    assert len({scene.scene for scene in scenes}) == 40
+    assert len({scene.sha256 for scene in scenes}) == len(scenes) == 47
     assert len({scene.scene for scene in builtin_scenes(installed_only=True)}) == 8
 
 
