@@ -1,8 +1,9 @@
-"""The regions of the images of a photograph: from a segmenter, or from a label map of the photograph."""
+"""The regions of the images of a photograph: from a segmenter or a label map of the photograph, and drawn boxes."""
 
 from __future__ import annotations
 
 import functools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,16 @@ from data_builders.sources import SourceImage, View
 from seagull_tune.config.data import RegionSource
 from seagull_tune.errors import RegionError
 from seagull_tune.records import Region
+from seagull_tune.regions.boxes import box_region
 from seagull_tune.regions.masks import decode, encode, resize_mask
 from seagull_tune.regions.parse import find_region_file, load_region_dir
 from seagull_tune.segment import Segmenter, build_segmenter
 from seagull_tune.segment.base import by_area
+
+_LARGEST_BOX = 0.3
+"""Share of the image that a drawn box takes at most."""
+_WIDEST_BOX = 2.0
+"""Width over height of a drawn box is at most this, and at least its inverse, unless the image cuts it."""
 
 
 def regions_of(
@@ -50,6 +57,28 @@ def regions_of(
             "lower regions.min_area_share, or give other regions."
         )
     return kept
+
+
+def drawn_boxes(height: int, width: int, config: RegionSource, rng: np.random.Generator) -> list[Region]:
+    """The ``config.boxes`` boxes of an image: log-uniform in area and in aspect ratio, uniform in place.
+
+    Args:
+        height, width: of the image.
+        config: how many, and their smallest area.
+        rng: the generator that they are drawn from.
+    """
+    regions = []
+    for _ in range(config.boxes):
+        smallest = max(config.min_area_share, 1.0 / (height * width))
+        area = height * width * math.exp(rng.uniform(math.log(smallest), math.log(max(smallest, _LARGEST_BOX))))
+        aspect = math.exp(rng.uniform(-math.log(_WIDEST_BOX), math.log(_WIDEST_BOX)))
+        # Rounded up, and made longer where the image cuts one side, so that none falls below the smallest area.
+        w = min(width, math.ceil(math.sqrt(area * aspect)))
+        h = min(height, math.ceil(area / w))
+        w = min(width, math.ceil(area / h))
+        x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+        regions.append(box_region((x, y, x + w, y + h), height, width))
+    return regions
 
 
 def label_map_file(source: SourceImage, config: RegionSource) -> Path | None:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_builders.labelers import Labeler, make_labeler
-from data_builders.regions import regions_of
+from data_builders.regions import drawn_boxes, regions_of
 from data_builders.sampler import draw_pair, draw_recipe
 from data_builders.sources import SourceImage, View, load_source, views_of
 from seagull_tune.config.data import BuildConfig, SplitName
@@ -47,6 +47,7 @@ from seagull_tune.fullref.measure import RegionMeasures
 from seagull_tune.images import require_min_size
 from seagull_tune.records import Recipe, RegionLabel, Sample
 from seagull_tune.regions.masks import decode_all
+from seagull_tune.segment.base import by_area
 
 PARTIAL_SUFFIX = ".partial"
 MIN_SIDE = 32
@@ -195,6 +196,9 @@ def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[s
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
         require_min_size(image, MIN_SIDE, source.path)
         regions = regions_of(source, (height, width), view, developed(image), config.regions)
+        if config.regions.boxes:
+            rng = np.random.default_rng(seed_of(config.seed, source.image_id + view.suffix, "boxes"))
+            regions = by_area([*regions, *drawn_boxes(view.height, view.width, config.regions, rng)])
         record = _image_record(source, view, task, regions)
         images.append(image_to_row(record))
         samples += _build_samples(record, image, config)

@@ -33,6 +33,8 @@ class RegionSource(StrictModel):
         sam: how SAM finds regions; only for ``sam``, which needs ``sam.checkpoint``.
         min_area_share: regions below this share of the image are left out.
         max_regions: most regions of an image; the largest are kept.
+        boxes: so many boxes are drawn beside them, anywhere, of at least ``min_area_share``: people ask about boxes
+            too, and with few photographs they show what no segment does.
     """
 
     method: Literal["graph", "label_maps", "sam"] = "graph"
@@ -40,6 +42,7 @@ class RegionSource(StrictModel):
     sam: SamSettings = SamSettings()
     min_area_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.02
     max_regions: Annotated[int, Field(ge=1, le=1000)] = 16
+    boxes: Annotated[int, Field(ge=0, le=1000)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -15,8 +15,8 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling import ImageEncoderViT
 
 from data_builders.pipeline import build_dataset, plan_build
-from data_builders.regions import _segmenter
-from seagull_tune.config.data import BuildConfig
+from data_builders.regions import _segmenter, drawn_boxes
+from seagull_tune.config.data import BuildConfig, RegionSource
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.data.schema import read_manifest
 from seagull_tune.errors import CheckpointError, DataError
@@ -133,3 +133,30 @@ def test_masks_of_sam_with_nothing_above_the_area_limit_fail_by_name(
     strict = config.model_copy(update={"regions": config.regions.model_copy(update={"min_area_share": 0.999})})
     with pytest.raises(DataError, match=r"(?s)coffee.png: SAM found \d+ masks.*at least 99\.9% of the image"):
         build_dataset(strict, tmp_path / "a", show_progress=False)
+
+
+def test_boxes_are_drawn_beside_the_found_regions(photographs: Path, tmp_path: Path) -> None:
+    def regions_of_build(name: str, **regions: Any) -> list[list[Any]]:
+        config = _build(photographs, regions=regions, split={"all_into": "train"})
+        build_dataset(config, tmp_path / name, show_progress=False)
+        rows = RoiDataset(tmp_path / name, "train")
+        return [list(rows.image_record(rows.sample(i).image_id).regions) for i in range(len(rows))]
+
+    without, with_boxes = regions_of_build("without"), regions_of_build("with", boxes=5)
+    for found, both in zip(without, with_boxes, strict=True):
+        assert len(both) == len(found) + 5
+        assert all(region in both for region in found)
+        assert [region.area for region in both] == sorted((region.area for region in both), reverse=True)
+    assert with_boxes == regions_of_build("again", boxes=5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 400), (97, 80), (480, 640)])
+def test_drawn_boxes_are_boxes_of_the_sizes_that_are_asked_for(height: int, width: int) -> None:
+    config = RegionSource(boxes=200, min_area_share=0.02)
+    boxes = drawn_boxes(height, width, config, np.random.default_rng(0))
+    assert len(boxes) == 200
+    for region in boxes:
+        x0, y0, x1, y1 = region.box_xyxy
+        assert region.area == (x1 - x0) * (y1 - y0) >= 0.02 * height * width
+        assert region.area <= max(0.35 * height * width, 20)
+    assert len({region.box_xyxy for region in boxes}) > 100 or height * width < 2000
