@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # peft imports bitsandbytes where it is installed, which complains at import about a kernel that only 4-bit layers on
@@ -44,7 +46,16 @@ def add_lora(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, use_rslora=rs_lora, task_type="CAUSAL_LM",
         target_modules=targets if isinstance(targets, str) else list(targets),
     )  # fmt: skip
-    return _without_path(get_peft_model(language_model, config))
+    with _deprecated_alias_allowed():
+        return _without_path(get_peft_model(language_model, config))
+
+
+@contextmanager
+def _deprecated_alias_allowed() -> Iterator[None]:
+    """peft still asks transformers under an old name whether activations are checkpointed; no user can change that."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        yield
 
 
 def _without_path(model: PeftModel) -> PeftModel:
@@ -90,7 +101,8 @@ def prepare_for_mixed_precision(language_model: nn.Module) -> None:
 
 def load_lora(language_model: PreTrainedModel, folder: Path, trainable: bool) -> PeftModel:
     """Loads the adapters saved under ``folder`` (safetensors only; the caller has checked that they are whole)."""
-    return _without_path(PeftModel.from_pretrained(language_model, str(folder), is_trainable=trainable))
+    with _deprecated_alias_allowed():
+        return _without_path(PeftModel.from_pretrained(language_model, str(folder), is_trainable=trainable))
 
 
 def save_lora(language_model: nn.Module, folder: Path, weights: Mapping[str, Tensor]) -> None:
