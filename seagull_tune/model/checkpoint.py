@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ MANIFEST = "checkpoint.json"
 TRAINED = "trained.safetensors"
 PROMPTS_FOLDER = "prompts"
 _CONFIG = "config.json"
+_ADAPTER_CONFIG = "adapter_config.json"
+_AGAIN = "Copy the whole folder again, or train again."
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 # What torch.save says of a full disk; it has no error class of its own for that.
 _TORCH_WRITE_ERRORS = ("iostream", "inline_container", "PytorchStreamWriter")
@@ -166,8 +168,7 @@ def _check_content(path: Path, sha256: str | None, holds: str) -> None:
         )
     if sha256_of(path) != sha256:
         raise CheckpointError(
-            f"{path}: its content does not match {MANIFEST}; the file is damaged or from another checkpoint. "
-            "Copy the whole folder again, or train again."
+            f"{path}: its content does not match {MANIFEST}; the file is damaged or from another checkpoint. {_AGAIN}"
         )
 
 
@@ -182,16 +183,29 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{folder}: {MANIFEST} is missing. This is not a Seagull-Tune checkpoint, or its save was cut off."
         )
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Copy the whole folder again, or train again.") from error
+    manifest = _read_object(path)
     if manifest.get("version") != FORMAT_VERSION:
         raise CheckpointError(
             f"{folder}: checkpoint format version {manifest.get('version')!r}; this program reads {FORMAT_VERSION}. "
             "Use the version of Seagull-Tune that wrote it, or train again."
         )
+    lacks = [key for key in ("sha256", "adapter") if key not in manifest]
+    if manifest.get("adapter") and not isinstance(manifest.get("adapter_sha256"), str):
+        lacks.append("adapter_sha256")
+    if lacks:
+        raise CheckpointError(f"{path} lacks {', '.join(lacks)}. {_AGAIN}")
     return manifest
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object: the libraries answer half a file with a traceback, or with their defaults."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). {_AGAIN}") from error
+    if not isinstance(value, dict) or not value:
+        raise CheckpointError(f"{path} is damaged (it holds {str(value)[:40]}). {_AGAIN}")
+    return value
 
 
 def model_id(folder: Path) -> str:
@@ -227,16 +241,23 @@ def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForCo
     return model, processor
 
 
-def _check_files(folder: Path, names: Iterable[str]) -> None:
+def _check_files(folder: Path, names: Sequence[str]) -> None:
+    """Refuses a folder that lacks one of these JSON files, or holds a damaged one."""
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(f"{folder}: {', '.join(missing)} missing. Copy the whole folder, or train again.")
+    for name in names:
+        _read_object(folder / name)
 
 
 def load_model(folder: Path, trainable: bool = False) -> SeagullForConditionalGeneration:
     """The model of a checkpoint, in evaluation mode; see :func:`load_checkpoint`."""
     manifest = read_manifest(folder)
     _check_files(folder, (_CONFIG,))
+    kind = _read_object(folder / _CONFIG).get("model_type")
+    if kind != SeagullConfig.model_type:
+        # Otherwise transformers fills everything with its defaults, and a model of billions of weights is made.
+        raise CheckpointError(f"{folder / _CONFIG}: model_type is {kind!r}, not {SeagullConfig.model_type!r}. {_AGAIN}")
     config = SeagullConfig.from_pretrained(str(folder))
     model = build_from_bases(config)
     load_trained(model, folder, manifest)
@@ -259,6 +280,7 @@ def reload(model: SeagullForConditionalGeneration, folder: Path) -> None:
 def _checked_adapters(folder: Path) -> Path:
     path = folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS
     _check_content(path, read_manifest(folder).get("adapter_sha256"), "adapters")
+    _check_files(path.parent, (_ADAPTER_CONFIG,))
     return path
 
 

@@ -166,6 +166,10 @@ def _cut(folder: Path, name: str) -> None:
     (folder / name).write_bytes(data[: len(data) // 2])
 
 
+def _put(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+
 def _set_version(folder: Path) -> None:
     manifest = json.loads((folder / contract.MANIFEST).read_text())
     (folder / contract.MANIFEST).write_text(json.dumps(manifest | {"version": 99}))
@@ -184,6 +188,21 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another version": (_set_version, r"version 99; this program reads 1"),
     "no manifest": (lambda f: (f / contract.MANIFEST).unlink(), r"checkpoint.json is missing.*not a Seagull-Tune"),
     "half a manifest": (lambda f: _cut(f, contract.MANIFEST), r"checkpoint.json is damaged"),
+    "a list for a manifest": (
+        lambda f: _put(f, contract.MANIFEST, "[]"),
+        r"checkpoint.json is damaged \(it holds \[\]",
+    ),
+    "a manifest without hashes": (lambda f: _put(f, contract.MANIFEST, '{"version": 1}'), r"lacks sha256, adapter\."),
+    "half a config": (lambda f: _cut(f, "config.json"), r"config.json is damaged"),
+    "an empty config": (lambda f: _put(f, "config.json", "{}"), r"config.json is damaged \(it holds {}"),
+    "the config of another model": (
+        lambda f: _put(f, "config.json", '{"model_type": "llama"}'),
+        r"config.json: model_type is 'llama', not 'seagull'",
+    ),
+    "half a tokenizer": (lambda f: _cut(f, "tokenizer.json"), r"tokenizer.json is damaged"),
+    "half a tokenizer's settings": (lambda f: _cut(f, "tokenizer_config.json"), r"tokenizer_config.json is damaged"),
+    "half a processor": (lambda f: _cut(f, "processor_config.json"), r"processor_config.json is damaged"),
+    "bytes for a manifest": (lambda f: (f / contract.MANIFEST).write_bytes(b"\xff\xfe"), r"checkpoint.json is damaged"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config.json missing"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"tokenizer.json missing"),
     "no processor": (lambda f: (f / "processor_config.json").unlink(), r"processor_config.json missing"),
@@ -203,6 +222,9 @@ def test_damaged_checkpoints_are_refused_by_name(saved: Path, tmp_path: Path, ca
 
 def test_damaged_adapters_are_refused(fresh: Tiny, tmp_path: Path) -> None:
     save_checkpoint(with_lora(fresh[0]), fresh[1], tmp_path / "a")
+    _cut(tmp_path / "a", f"{contract.ADAPTER_FOLDER}/adapter_config.json")
+    with pytest.raises(CheckpointError, match=r"adapter_config.json is damaged"):
+        load_checkpoint(tmp_path / "a")
     _flip(tmp_path / "a", f"{contract.ADAPTER_FOLDER}/{contract.ADAPTER_WEIGHTS}")
     with pytest.raises(CheckpointError, match=r"adapter_model.safetensors: .*damaged"):
         load_checkpoint(tmp_path / "a")
