@@ -162,6 +162,12 @@ def _folder_sources(folder: Path, recursive: bool, tick: Callable[[int, int], No
     if not names:
         hint = "" if recursive else " Set recursive=true if they are in sub-folders."
         raise DataError(f"{folder} holds no photograph (files ending in {', '.join(IMAGE_SUFFIXES)}).{hint}")
+    odd = [name for name in names if not _is_text(name)]
+    if odd:
+        listed = ", ".join(ascii(name) for name in odd[:10])
+        raise DataError(
+            f"{folder}: {len(odd)} file names are not UTF-8 ({listed}); a data set cannot name them. Rename them."
+        )
     stems = Counter(Path(name).stem for name in names)
     raw_stems = {Path(name).with_suffix("") for name in names if is_raw(name)}
     first_with: dict[str, str] = {}
@@ -189,6 +195,11 @@ def _image_names(folder: Path, paths: Iterable[Path]) -> list[str]:
         if not hidden and path.suffix.lower() in (*IMAGE_SUFFIXES, *RAW_SUFFIXES) and path.is_file():
             names.append(name.as_posix())
     return names
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name is Unicode; bytes of another encoding come from the system as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _digest(path: Path) -> str:

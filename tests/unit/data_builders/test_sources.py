@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,15 @@ def test_folders_without_photographs_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "sub" / "a.png")
     with pytest.raises(DataError, match="recursive=true"):
         list_sources(_config(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_names_that_are_not_text_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "gr\u00fcn\nzwei.png").write_bytes(b"x")
+    assert len(list_sources(BuildConfig(source=str(tmp_path)))) == 1
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xfcn.png")).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"1 file names are not UTF-8 \('gr\\udcfcn.png'\)"):
+        list_sources(BuildConfig(source=str(tmp_path)))
 
 
 def test_a_selection_takes_its_part_of_the_hash_order(photographs: Path) -> None:
