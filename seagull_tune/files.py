@@ -58,8 +58,14 @@ def atomic_write_text(target: Path, text: str) -> None:
 def atomic_write(target: Path, chunks: Iterable[bytes]) -> None:
     """Writes chunks to a file that appears whole or not at all; parent folders are made.
 
-    An error, of the disk or of ``chunks``, leaves no staging file behind.
+    An error, of the disk or of ``chunks``, leaves no staging file behind. A symbolic link stays one; a device or a pipe
+    (``/dev/null``) is written to, never replaced.
     """
+    target = Path(os.path.realpath(target))
+    if is_stream(target):
+        with target.open("wb") as stream:
+            stream.writelines(chunks)
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = target.with_name(target.name + STAGING_SUFFIX)
     try:
@@ -69,6 +75,11 @@ def atomic_write(target: Path, chunks: Iterable[bytes]) -> None:
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device, pipe or socket: renaming a file over it would destroy it for the whole machine."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def why_not_written(error: OSError) -> str:

@@ -43,6 +43,7 @@ from seagull_tune.cli.query import (
     segmenter_of,
 )
 from seagull_tune.errors import DataError, RegionError, SeagullError
+from seagull_tune.files import is_stream, why_not_written
 
 if TYPE_CHECKING:
     from seagull_tune.config.answer import AnswerConfig
@@ -103,7 +104,8 @@ def assess(
         return
     failed = _assess_all(images, query, settings, out)
     if failed:
-        say(f"{failed} of {len(images)} photographs could not be judged (named above); the others are done.")
+        others = "; the others are done" if failed < len(images) else ""
+        say(f"{failed} of {len(images)} photographs could not be judged (named above){others}.")
         raise typer.Exit(DONE_IN_PART)
 
 
@@ -133,9 +135,20 @@ def _assess_all(images: list[Path], query: RegionQuery, config: AnswerConfig, ou
 
 @contextmanager
 def _lines_to(out: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that takes its name when it is complete; a cut-off one stays as ``FILE.partial``."""
+    """Standard output, or a file that takes its name when it is complete; a cut-off one stays as ``FILE.partial``.
+
+    Raises:
+        DataError: it is a folder, or cannot be written.
+    """
     if out is None:
         yield sys.stdout
+        return
+    out = Path(os.path.realpath(out))
+    if out.is_dir():
+        raise DataError(f"{out} is a folder; name a file for the lines: --out FILE.")
+    if is_stream(out):
+        with out.open("w", encoding="utf-8") as stream:
+            yield stream
         return
     partial = out.with_name(out.name + ".partial")
     try:
@@ -144,7 +157,8 @@ def _lines_to(out: Path | None) -> Iterator[TextIO]:
             yield file
         os.replace(partial, out)
     except OSError as error:
-        raise DataError(f"{out} cannot be written: {error}. Lines written so far are in {partial}.") from error
+        kept = f" Lines written so far are in {partial}." if partial.is_file() else ""
+        raise DataError(f"{out} cannot be written: {why_not_written(error)}.{kept}") from error
 
 
 @app.command(

@@ -5,7 +5,9 @@ Exit codes: 0 done; 1 done, but something was skipped or found wrong; 2 nothing 
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -32,12 +34,23 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that the arguments name."""
         wait_politely()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # File names may hold bytes that no text has, and a terminal may lack letters: neither ends a command.
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except SeagullError as error:
             if ctx.params.get("debug"):
                 raise
             say(f"{type(error).__name__}: {error}")
+            raise typer.Exit(REFUSED) from None
+        except OSError as error:
+            # A closed pipe (`| head`) ends a command quietly; click sees to that.
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+                raise
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            say(f"{type(error).__name__}: {reason[0]}. Check space and permissions there; --debug shows the traceback.")
             raise typer.Exit(REFUSED) from None
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -64,8 +64,13 @@ def assessment_to_dict(assessment: RegionAssessment, image: str) -> dict[str, An
 
 
 def to_json_line(assessment: RegionAssessment, image: str) -> str:
-    """:func:`assessment_to_dict` as one line of JSON, without the line end."""
-    return json.dumps(assessment_to_dict(assessment, image), ensure_ascii=False, allow_nan=False)
+    """:func:`assessment_to_dict` as one line of JSON, without the line end.
+
+    Bytes of a file name that are not UTF-8 are written as escaped surrogates; ``os.fsencode`` makes the name of them.
+    """
+    values = assessment_to_dict(assessment, image)
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    return json.dumps(values, allow_nan=False) if any("\ud800" <= letter <= "\udfff" for letter in text) else text
 
 
 def scores_in_words(scores: Scores) -> str:

@@ -115,3 +115,17 @@ def test_chunks_that_fail_leave_the_old_file(tmp_path: Path) -> None:
 def test_a_full_disk_is_called_so() -> None:
     assert why_not_written(OSError(errno.ENOSPC, "No space left on device")) == "the disk is full"
     assert "denied" in why_not_written(OSError(errno.EACCES, "Permission denied"))
+
+
+def test_links_and_streams_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to("real")
+    atomic_write_text(link, "new")
+    assert link.is_symlink() and (tmp_path / "real").read_text() == "new"
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    atomic_write_text(pipe, "through")
+    assert os.read(reader, 100) == b"through" and pipe.is_fifo()
+    os.close(reader)

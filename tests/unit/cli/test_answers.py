@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,7 +169,30 @@ def test_models_that_cannot_be_used(refused: Callable, photo: Path, tiny_model: 
 def test_an_output_that_cannot_be_written(refused: Callable, photo: Path, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     said = refused("assess", photo, "--model", tiny_model, "--box", "0,0,9,9", "--out", tmp_path / "file" / "a.jsonl")
-    assert "cannot be written" in said
+    assert "cannot be written" in said and "so far" not in said
+    (tmp_path / "folder").mkdir()
+    line = ("assess", photo, "--model", tiny_model, "--box", "0,0,9,9", "--out")
+    assert "is a folder" in refused(*line, tmp_path / "folder")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_pipe_is_written_to_not_replaced(run: Callable, photo: Path, tiny_model: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    result = run("assess", photo, "--model", tiny_model, "--box", "0,0,9,9", "--out", pipe)
+    reader.join()
+    assert result.exit_code == 0, result.output
+    assert pipe.is_fifo() and json.loads(read[0])["image"] == str(photo)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
+def test_a_file_name_that_is_not_text(assess: Callable, photo: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/new\nline \xff.png")
+    Path(odd).write_bytes(photo.read_bytes())
+    assert assess(odd, "--box", "0,0,9,9")[0]["image"] == odd
 
 
 def test_ask(run: Callable, refused: Callable, tiny_model: Path, photo: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 import subprocess
@@ -145,6 +146,14 @@ def test_a_missing_configuration_file(refused: Callable, tmp_path: Path) -> None
 def test_debug_shows_the_traceback(run: Callable) -> None:
     result = run("--debug", "pretrain", "--set", "nonsense=1", "--dry-run")
     assert type(result.exception).__name__ == "ConfigError"
+
+
+def test_what_the_system_refuses_is_one_sentence(refused: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "sheet.png")
+
+    monkeypatch.setattr("seagull_tune.doctor.collect", full)
+    assert "No space left on device: 'sheet.png'" in refused("doctor")
 
 
 def test_an_unknown_command(run: Callable) -> None:
