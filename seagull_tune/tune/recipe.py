@@ -100,14 +100,15 @@ def check_start(config: TrainConfig, resume: bool) -> None:
 
 
 def prepare(config: TrainConfig) -> Prepared:
-    """Model, data, frozen front, standardising constants, freezing."""
+    """Data, model, frozen front, standardising constants, freezing."""
+    # Before the model, which takes long to load: a data set that cannot be used is refused at once.
+    rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
     if config.init is not None:
         model, processor = load_checkpoint(Path(config.init), trainable=True)
     else:
         model, processor = assemble(config.model, config.seed)
     if torch.cuda.is_available():
         model.to(PartialState().device)  # the Trainer moves it only later, and the frozen front runs before
-    rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
     prompts = load_prompts(_prompts_of(config)) if config.losses.reads_text else None
     chosen = visited_rows(config, len(rows))
     cache = _cache_for(rows, model, processor, chosen, config)

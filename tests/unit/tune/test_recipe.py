@@ -10,7 +10,7 @@ import torch
 
 from seagull_tune.config.train import LossWeights, TrainConfig
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.errors import ConfigError, TrainingError
+from seagull_tune.errors import ConfigError, DataError, TrainingError
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.model.projector import DirectLogits
 from seagull_tune.tune.front_cache import front_statistics
@@ -72,6 +72,11 @@ def test_constants_that_a_model_brings_are_kept(tmp_path: Path, data: Path, chec
     prepared = prepare(_config(tmp_path, data, init=str(tmp_path / "measured")))
     assert torch.equal(prepared.model.mfe.global_branch.standardize.mean, model.mfe.global_branch.standardize.mean)
     assert width == prepared.model.mfe.global_branch.standardize.mean.shape[0]
+
+
+def test_the_data_set_is_looked_at_before_the_model(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no data set"):
+        prepare(_config(tmp_path, tmp_path / "none", init=str(tmp_path / "no_model_either")))
 
 
 def test_a_short_run_computes_only_what_it_visits(tmp_path: Path, data: Path, checkpoint: Path) -> None:
