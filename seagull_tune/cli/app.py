@@ -34,10 +34,10 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that the arguments name."""
         wait_politely()
-        for stream in (sys.stdout, sys.stderr):
+        for stream, odd in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
             if isinstance(stream, io.TextIOWrapper):
                 # File names may hold bytes that no text has, and a terminal may lack letters: neither ends a command.
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(errors=odd)
         try:
             return super().invoke(ctx)
         except SeagullError as error:

@@ -72,12 +72,13 @@ class Regions:
         """The checked query.
 
         Raises:
-            RegionError: a box, point or polygon that is none, a SEAGULL JSON that cannot be read; what does not depend
-                on a photograph is said before any is read.
+            RegionError: a box, point or polygon that is none, masks or a folder of label maps that are not there, a
+                SEAGULL JSON that cannot be read; what does not depend on a photograph is said before any is read.
         """
+        from seagull_tune.errors import RegionError
         from seagull_tune.regions.boxes import parse_box, parse_point, parse_polygon
         from seagull_tune.regions.json_notation import read_seagull_json
-        from seagull_tune.regions.parse import RegionQuery
+        from seagull_tune.regions.parse import RegionQuery, check_label_folder
 
         for box in self.boxes or ():
             parse_box(box)
@@ -85,6 +86,11 @@ class Regions:
             parse_point(point)
         for polygon in self.polygons or ():
             parse_polygon(polygon)
+        missing = [str(mask) for mask in self.masks or () if not mask.is_file()]
+        if missing:
+            raise RegionError(f"There is no mask file {', '.join(missing)}. Name greyscale PNGs: --mask FILE.png.")
+        if self.region_dir is not None:
+            check_label_folder(self.region_dir)
         if self.seagull_json is not None:
             read_seagull_json(self.seagull_json)
         return RegionQuery(

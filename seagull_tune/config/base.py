@@ -239,7 +239,7 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         names = sorted(near)
         raise ConfigError(f"There is no file {path}.{did_you_mean(path.name, names) if names else ''}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(f"{path} cannot be read: {error}. Name a YAML file in UTF-8.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {_one_line(error)}.") from error
     if values is None:

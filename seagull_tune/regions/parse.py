@@ -186,15 +186,24 @@ def regions_from_label_map(path: str | Path, h: int, w: int, min_area_share: flo
         raise RegionError(f"{path}: {error}") from error
 
 
+def check_label_folder(folder: str | Path) -> Path:
+    """The folder of ``--regions``, if it is one.
+
+    Raises:
+        RegionError: it is none.
+    """
+    if not Path(folder).is_dir():
+        raise RegionError(f"{folder}: no such folder of label maps (--regions).")
+    return Path(folder)
+
+
 def find_region_file(folder: str | Path, stem: str) -> Path:
     """The regions of an image in a folder: ``<stem>.png`` (or another lossless suffix), else ``<stem>.json``.
 
     Raises:
         RegionError: no such folder, or no file for this stem.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise RegionError(f"{folder}: no such folder of label maps (--regions).")
+    folder = check_label_folder(folder)
     for suffix in REGION_SUFFIXES:
         for path in (folder / f"{stem}{suffix}", folder / f"{stem}{suffix.upper()}"):
             if path.is_file():

@@ -117,8 +117,6 @@ def test_one_bad_photograph_does_not_stop_the_others(
         (("--point", "900,1"), "outside the image"),
         (("--rle", '{"size": [10, 10], "counts": [50, 50]}'), "RLE of size 10x10"),
         (("--rle", "{nonsense"), "not JSON"),
-        (("--mask", "{folder}/none.png"), "none.png"),
-        (("--regions", "{folder}/none"), "no such folder"),
         (("--polygon", "0,0;10,0;10,900"), "Corner 2 of the polygon, 10,900, lies outside"),
     ],
 )
@@ -144,6 +142,8 @@ def test_what_is_wrong_for_every_photograph_is_said_once(refused: Callable, phot
     assert "no box" in refused("assess", photo, photo, "--model", tiny_model, "--box", "1,2,3")
     assert "no point" in refused("assess", photo, photo, "--model", tiny_model, "--point", "a,b")
     assert "it has 2 corners" in refused("assess", photo, "--model", tiny_model, "--polygon", "1,2;3,4")
+    assert "no mask file none.png, no.png" in refused("assess", photo, "--mask", "none.png", "--mask", "no.png")
+    assert "none: no such folder" in refused("assess", photo, "--model", tiny_model, "--regions", "none")
     assert "none.json" in refused("assess", photo, "--model", tiny_model, "--seagull-json", "none.json")
     assert "sam.pth" in refused("assess", photo, "--model", tiny_model, "--all", "--sam-checkpoint", "sam.pth")
     assert "sam (model_type) belongs to method 'sam'" in refused("assess", photo, "--all", "--sam-type", "vit_b")

@@ -141,6 +141,13 @@ def test_unreadable_files_are_refused_by_name(tmp_path: Path, text: str, message
     assert "bad.yaml" in str(caught.value)
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    for path in (tmp_path / "photo.jpg", tmp_path):
+        with pytest.raises(ConfigError, match=f"{path} cannot be read: .* Name a YAML file in UTF-8"):
+            load_config(Run, path)
+
+
 def test_missing_file_gets_a_near_name(tmp_path: Path) -> None:
     write(tmp_path, "finetune.yaml", "")
     with pytest.raises(ConfigError, match=r"finetun\.yaml.*Did you mean 'finetune\.yaml'"):
