@@ -234,12 +234,14 @@ def check_question(question: str) -> None:
     """Refuses what cannot be a question, before any model is loaded.
 
     Raises:
-        DataError: empty or too long.
+        DataError: empty, too long, or of bytes that are no text.
     """
     if not question.strip():
         raise DataError("The question is empty; a question needs at least one word.")
     if len(question) > MAX_QUESTION:
         raise DataError(f"The question has {len(question):,} characters; allowed: {MAX_QUESTION:,}. Ask a shorter one.")
+    if any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise DataError(f"The question {question[:80]!a} is not UTF-8. Type it in a terminal that is set to UTF-8.")
 
 
 def mark_regions(question: str, names: Sequence[str], phrases: Sequence[str] = (), current: int | None = None) -> str:

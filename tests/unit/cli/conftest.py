@@ -36,7 +36,7 @@ def photo(tmp_path: Path) -> Path:
 def run() -> Run:
     """Runs a command line: ``run("assess", path, "--box", "0,0,9,9")``."""
 
-    def call(*arguments: object, input: str | None = None) -> Result:
+    def call(*arguments: object, input: str | bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=input)
 
     return call

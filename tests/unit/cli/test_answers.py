@@ -242,6 +242,13 @@ def test_nothing_ends_a_conversation_but_its_end(run: Callable, tiny_model: Path
     assert "Traceback" not in result.output
 
 
+def test_bytes_that_are_no_text_do_not_end_a_conversation(run: Callable, tiny_model: Path, photo: Path) -> None:
+    lines = b"/box 0,0,9,9 \xff\n/regions\n"
+    result = run("chat", photo, "--model", tiny_model, input=lines)
+    assert result.exit_code == 0, result.output
+    assert "cannot name a region" in result.stdout and "No region yet" in result.stdout
+
+
 def test_ctrl_c_stops_an_answer_not_the_conversation(
     tiny_model: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -216,6 +216,8 @@ def test_a_question_of_100000_characters(session: ChatSession) -> None:
         session.ask("a" * 100_000)
     with pytest.raises(DataError, match=f"allowed: {MAX_QUESTION:,}"):
         check_question("b " * 50_000)
+    with pytest.raises(DataError, match=r"'how \\udcff\?' is not UTF-8"):
+        check_question("how \udcff?")
     assert session.turns == ()
 
 
