@@ -127,7 +127,7 @@ class SeagullMaskExtractor(nn.Module):
         heads: of every attention.
         crop_side: side of the square crops; the local branch reads ``(crop_side / 16) ** 2`` numbers.
         local_width: width inside the local branch's MLP.
-        kept_inputs: inputs of a layer stack that the release stores and never reads.
+        kept_inputs: inputs of a layer stack that the release stores and never reads; 0 leaves it out.
     """
 
     def __init__(
@@ -145,7 +145,8 @@ class SeagullMaskExtractor(nn.Module):
         self.map_sides, self.crop_side = tuple(map_sides), crop_side
         self.feat_linear = nn.Linear(width, text_width)
         self.cross_feat_linear = nn.Linear(width, text_width)
-        self.mask_linear = _Kept((kept_inputs, width, width, text_width))
+        if kept_inputs:
+            self.mask_linear = _Kept((kept_inputs, width, width, text_width))
         self.cross_att_res = RegionAttention(width, heads)
         for name, depth, side in zip(LEVELS, channels, map_sides, strict=True):
             self.add_module(name, nn.Linear(depth, width))
