@@ -1,6 +1,7 @@
-"""The released SEAGULL extractor's reference: weights and inputs by recipe, so that only its outputs need to be stored.
+"""The released SEAGULL model for tests: its extractor's reference outputs, and a whole release at tiny sizes.
 
-Weights of a tensor: standard normal numbers of a generator seeded by the CRC-32 of its name, scaled to unit gain.
+Weights and inputs of the reference are drawn by recipe, so that only outputs need to be stored: a tensor's weights are
+standard normal numbers of a generator seeded by the CRC-32 of its name, scaled to unit gain.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from seagull_tune.model.mfe_seagull import SeagullMaskExtractor
+from tests.tiny import make_tokenizer
+
+RELEASE_TOWER = "test_convnext"
+"""timm's tiny tower of the family that the release uses."""
 ASSET = Path(__file__).parent / "assets" / "seagull_mfe_reference.json"
 SIDE = 512
 
@@ -47,3 +56,60 @@ def recipe_inputs(case: dict[str, Any], features: dict[str, list[int]]) -> tuple
 def relative_error(seen: Tensor, expected: Tensor) -> float:
     """Norm of the difference over the norm of what is expected."""
     return float((seen - expected).norm() / expected.norm())
+
+
+def make_release(
+    folder: Path, kind: str = "bin", tower_file: bool = False, prefix: str = "", seed: int = 0
+) -> dict[str, Tensor]:
+    """Writes a release of the released names at tiny sizes; returns its tensors by those names.
+
+    Args:
+        folder: where to.
+        kind: ``bin`` (two shards and their index) or ``safetensors`` (one file).
+        tower_file: the vision tower lies in ``open_clip.bin``, in whole, and not among the weights.
+        prefix: before every name, as merged adapters leave it.
+    """
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    text = LlamaForCausalLM(_tiny_text())
+    tower = timm.create_model(RELEASE_TOWER)
+    extractor = SeagullMaskExtractor(
+        channels=(24, 32, 48, 64), map_sides=(16, 8, 4, 2), width=32, text_width=64, crop_side=64, local_width=16,
+        kept_inputs=9,
+    )  # fmt: skip
+    projector = nn.Sequential(nn.Linear(48, 64), nn.GELU(), nn.Linear(64, 64))
+    vision = {f"visual.trunk.{name}": tensor for name, tensor in tower.state_dict().items()}
+    tensors = {f"mask_extractor.{name}": tensor for name, tensor in extractor.state_dict().items()}
+    tensors |= {f"model.mm_projector.{name}": tensor for name, tensor in projector.state_dict().items()}
+    tensors |= text.state_dict()
+    if tower_file:
+        rest = {"logit_scale": torch.ones(()), "visual.head.proj.weight": torch.ones(3, 3)}
+        torch.save(vision | rest, folder / "open_clip.bin")
+    else:
+        tensors |= {f"model.vision_tower.vision_tower.{name}": tensor for name, tensor in vision.items()}
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
+    tensors = {prefix + name: tensor.detach().clone() for name, tensor in tensors.items()}
+    _write_shards(folder, tensors, kind)
+    config = {**text.config.to_dict(), "model_type": "seagull", "mm_projector_type": "mlp2x_gelu"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    make_tokenizer().save_pretrained(folder)
+    return tensors
+
+
+def _tiny_text() -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(make_tokenizer()) + 2, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024, tie_word_embeddings=False,
+    )  # fmt: skip
+
+
+def _write_shards(folder: Path, tensors: dict[str, Tensor], kind: str) -> None:
+    if kind == "safetensors":
+        save_file(tensors, folder / "model.safetensors")
+        return
+    names = sorted(tensors)
+    shards = {"pytorch_model-1.bin": names[::2], "pytorch_model-2.bin": names[1::2]}
+    for file, part in shards.items():
+        torch.save({name: tensors[name] for name in part}, folder / file)
+    index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from seagull_tune.config.model import ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
@@ -16,6 +17,7 @@ from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
 from seagull_tune.model.mfe_seagull import LEVELS
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.projector import DirectHead
 from seagull_tune.model.vision_tower import VisionTower
 
 
@@ -68,14 +70,18 @@ def match_scales(model: SeagullForConditionalGeneration) -> None:
 
 def speak_its_words(model: SeagullForConditionalGeneration, processor: SeagullProcessor) -> None:
     """Gives the direct head the language model's own embeddings of level words and type names."""
-    table = model.get_input_embeddings().weight
+    set_words(model.direct_head, model.get_input_embeddings().weight, processor.tokenizer)
+
+
+def set_words(head: DirectHead, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a direct head the embeddings (V, D) of level words and type names."""
 
     def embedding(word: str) -> Tensor:
         # With the blank before it, as inside a sentence; the mean where a tokenizer splits the word.
-        ids = processor.tokenizer(" " + word, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(" " + word, add_special_tokens=False)["input_ids"]
         return table[torch.tensor(ids)].detach().mean(dim=0)
 
-    model.direct_head.set_lexicon(
+    head.set_lexicon(
         torch.stack([embedding(word) for word in QUALITY_LEVELS]),
         torch.stack([embedding(word) for word in IMPORTANCE_LEVELS]),
         torch.stack([embedding(word) for word in DISTORTION_TYPES]),
