@@ -7,6 +7,7 @@ standard normal numbers of a generator seeded by the CRC-32 of its name, scaled 
 from __future__ import annotations
 
 import json
+import string
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 import timm
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from seagull_tune.model.mfe_seagull import SeagullMaskExtractor
 from tests.tiny import make_tokenizer
@@ -113,3 +115,14 @@ def _write_shards(folder: Path, tensors: dict[str, Tensor], kind: str) -> None:
         torch.save({name: tensors[name] for name in part}, folder / file)
     index = {"weight_map": {name: file for file, part in shards.items() for name in part}}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def make_llama_tokenizer() -> PreTrainedTokenizerFast:
+    """One that works as Llama's: a blank is put before every text, and blanks are part of words."""
+    letters = sorted({"\u2581", "\n", *string.printable.strip()})
+    merges = [("\u2581", letter) for letter in string.ascii_letters] + [("E", "R"), ("\u2581U", "S")]
+    pieces = [*letters, *("".join(pair) for pair in merges)]
+    vocabulary = {piece: i for i, piece in enumerate(["<unk>", "<s>", "</s>", *pieces])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

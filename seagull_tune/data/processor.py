@@ -36,6 +36,7 @@ class SeagullProcessor(ProcessorMixin):
         patches_per_region: native-resolution patches read per region; 1 in the view ``square``.
         view: ``native``: aspect ratio kept, patches at the photograph's own resolution; ``square``: as the released
             model sees it, squashed to a square of ``image_max_side``, the box of every region resized to a square.
+        keep_blanks: blanks before image and regions keep their token.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -50,6 +51,7 @@ class SeagullProcessor(ProcessorMixin):
         patch_size: int = 32,
         patches_per_region: int = 8,
         view: str = "native",
+        keep_blanks: bool = False,
         chat_template: str | None = None,
     ) -> None:
         if tokenizer is None:
@@ -61,14 +63,14 @@ class SeagullProcessor(ProcessorMixin):
         self.image_mean, self.image_std = list(image_mean), list(image_std)
         self.image_grid = image_grid
         self.patch_size, self.patches_per_region = patch_size, patches_per_region
-        self.view = view
+        self.view, self.keep_blanks = view, keep_blanks
         super().__init__(tokenizer, chat_template=chat_template)
 
     @property
     def layout(self) -> TokenLayout:
         """Ids and counts of the placeholders in the token sequence."""
         image, *regions = self.tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, *REGION_TOKENS])
-        return TokenLayout(image_token_id=image, n_image_tokens=self.image_grid**2, region_token_ids=tuple(regions))
+        return TokenLayout(image, self.image_grid**2, tuple(regions), keep_blanks=self.keep_blanks)
 
     @property
     def padding_id(self) -> int:

@@ -37,12 +37,13 @@ from seagull_tune.model.projector import DirectHead
 from seagull_tune.model.release_names import MappedTensor, map_release, map_tower, read_all, read_weights, weight_files
 from seagull_tune.model.vision_tower import VisionTower, build_backbone
 
-# Vicuna v1: the system sentence, then turns; every answer ends with the end of sequence.
-CHAT_TEMPLATE = (
+# Vicuna v1: the system sentence, then turns; every answer ends with the end of sequence. Template and contents are
+# tokenised apart. A tokenizer of Llama puts a blank before each piece by itself, where another needs it written.
+_TEMPLATE = (
     "{{ bos_token or '' }}{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] }}"
-    "{% elif m['role'] == 'user' %}{{ ' USER: ' + m['content'] }}"
-    "{% else %}{{ ' ASSISTANT: ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ ' ASSISTANT:' }}{% endif %}"
+    "{% elif m['role'] == 'user' %}{{ 'GAPUSER: ' + m['content'] }}"
+    "{% else %}{{ 'GAPASSISTANT:GAP' + m['content'] + eos_token }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'GAPASSISTANT:' }}{% endif %}"
 )
 RELEASED_PROMPTS = "released"
 """Folder inside the shipped prompts: the files in which the released model's words differ from ours."""
@@ -231,14 +232,20 @@ def convert_release(settings: ConvertConfig, out: Path) -> Conversion:
 
 def _processor(config: SeagullConfig, settings: ConvertConfig) -> SeagullProcessor:
     tokenizer = _tokenizer(settings.source)
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = chat_template(tokenizer)
     # First, so that they have the ids of the release, where it added them itself.
     tokenizer.add_tokens(list(REGION_TOKENS), special_tokens=True)
     return SeagullProcessor(
         tokenizer, image_max_side=photograph_side(settings.vision_backbone, tuple(config.mfe_map_sides)),
         image_mean=settings.image_mean, image_std=settings.image_std, image_grid=config.image_grid,
-        patch_size=config.mfe_crop_side, patches_per_region=1, view="square",
+        patch_size=config.mfe_crop_side, patches_per_region=1, view="square", keep_blanks=True,
     )  # fmt: skip
+
+
+def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The release's chat template, whose pieces give the tokens that the whole text gives."""
+    blank_comes_by_itself = tokenizer.tokenize("USER:")[0].startswith("\u2581")
+    return _TEMPLATE.replace("GAP", "" if blank_comes_by_itself else " ")
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -12,21 +12,28 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import gelu, linear
+from transformers import PreTrainedTokenizerBase
 
 from seagull_tune.config.convert import ConvertConfig
-from seagull_tune.data.processor import visual_tensors
+from seagull_tune.data.processor import SeagullProcessor, visual_tensors
 from seagull_tune.errors import CheckpointError, ConfigError
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.instructions.converse import free_question
 from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.model.checkpoint import load_checkpoint, read_manifest
-from seagull_tune.model.convert_seagull import convert_release, photograph_side, read_release
+from seagull_tune.model.convert_seagull import (
+    chat_template,
+    convert_release,
+    photograph_side,
+    read_release,
+    released_prompts,
+)
 from seagull_tune.model.mfe_seagull import LEVELS, SeagullMaskExtractor
 from seagull_tune.model.released_encoder import RegionViews
 from seagull_tune.regions.boxes import box_region
 from seagull_tune.regions.masks import decode
-from tests.released import RELEASE_TOWER, make_release
+from tests.released import RELEASE_TOWER, make_llama_tokenizer, make_release
 
 IMAGE = skimage.data.chelsea()[:120, :160]
 FORMS: list[dict[str, Any]] = [{"kind": "safetensors"}, {"prefix": "base_model.model."}, {"tower_file": True}]
@@ -108,11 +115,32 @@ def test_it_is_asked_in_the_words_of_the_release(converted: Path) -> None:
     layout = processor.layout
     image, (overall, local) = layout.image_token_id, layout.region_token_ids
     shown = [processor.tokenizer.decode([i]) for i in encoded.input_ids if i != image]
-    text = "".join(shown).replace("<global>", " <global>")
+    text = "".join(shown)
     assert encoded.input_ids.count(image) == 16 and encoded.input_ids.count(overall) == 1
     assert local == overall + 1 == len(processor.tokenizer) - 2, "the release's own ids, <image> after them"
-    assert "human's questions. USER:\nThis provides an overview of the image.\n Please answer" in text
+    assert "human's questions. USER: \nThis provides an overview of the image.\n Please answer" in text
     assert text.endswith("Here is the region <global><local>. Analyze the quality of this region. ASSISTANT:")
+
+
+def test_a_llama_tokenizer_gives_the_tokens_of_the_release() -> None:
+    """Against the release's own way: the whole text cut at the image, each half tokenised at once."""
+    processor = SeagullProcessor(make_llama_tokenizer(), image_grid=2, keep_blanks=True)
+    words = processor.tokenizer
+    words.chat_template = chat_template(words)
+    with released_prompts() as folder:
+        prompts = load_prompts(folder)
+    question = "Analyze the quality of this region."
+    seen = processor.encode(free_question(question, prompts=prompts), add_generation_prompt=True).input_ids
+    before = f"{prompts.system} USER: "
+    after = prompts.free_question.replace("{region}", "<global><local>").replace("{question}", question) + " ASSISTANT:"
+    image = [processor.layout.image_token_id] * 4
+    expected = [words.bos_token_id, *_ids(words, before), *image, *_ids(words, after)]
+    assert words.convert_ids_to_tokens(seen) == words.convert_ids_to_tokens(expected)
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def test_it_answers_and_gives_scores(converted: Path) -> None:
