@@ -41,7 +41,7 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
         text_config=text_config, vision_tower=spec.vision_backbone,
         vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
         mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, image_token_id=layout.image_token_id,
-        region_token_ids=layout.region_token_ids, bases=references, **(_released_sizes(spec) if released else {}),
+        region_token_ids=layout.region_token_ids, bases=references, **(released_sizes(spec) if released else {}),
     )  # fmt: skip
     torch.manual_seed(seed)
     model = build_from_bases(config)
@@ -50,7 +50,7 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
     return model, processor
 
 
-def _released_sizes(spec: ModelSpec) -> dict[str, Any]:
+def released_sizes(spec: ModelSpec) -> dict[str, Any]:
     """Sizes for which the released model's extractor is built; its image tokens come from the last map but one."""
     sides = VisionTower.map_sides(spec.vision_backbone, spec.image_max_side)
     if len(sides) < len(LEVELS):

@@ -14,6 +14,7 @@ from seagull_tune.config.train import TrainConfig
 from seagull_tune.data.processor import SeagullProcessor, visual_tensors
 from seagull_tune.errors import CheckpointError, ConfigError
 from seagull_tune.infer.assessor import RegionAssessor
+from seagull_tune.model.assemble import released_sizes
 from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
 from seagull_tune.model.configuration import SeagullConfig
 from seagull_tune.model.mfe_seagull import LEVELS
@@ -111,6 +112,13 @@ def test_an_own_scale_leaves_tokens_as_they_are() -> None:
 
 def test_sides_of_maps_are_measured_without_weights() -> None:
     assert VisionTower.map_sides(TOWER, 96)[-4:] == (24, 12, 6, 3)
+
+
+def test_sizes_of_a_new_model_follow_from_tower_and_photograph() -> None:
+    spec = ModelSpec(mfe="seagull", vision_backbone=TOWER, image_max_side=128, crop_side=64)
+    assert released_sizes(spec) == {"image_level": -2, "mfe_map_sides": (32, 16, 8, 4), "mfe_crop_side": 64}
+    with pytest.raises(ConfigError, match=r"reads 4 maps; model\.vision_backbone test_vit has"):
+        released_sizes(spec.model_copy(update={"vision_backbone": "test_vit"}))
 
 
 def test_what_cannot_serve_is_refused() -> None:
