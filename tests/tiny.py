@@ -6,6 +6,7 @@ import random
 import string
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -19,11 +20,13 @@ from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.model.assemble import match_scales, speak_its_words
 from seagull_tune.model.checkpoint import save_checkpoint
 from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.mfe import MaskFeatureExtractor, RegionStatistics
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.model.vision_tower import VisionTower
 from seagull_tune.records import RegionLabel
 
 TOWER = "test_efficientnet"
+CROP_SIDE = 64
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -89,12 +92,20 @@ def _with_template(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 
 def make_tiny_model(
-    seed: int = 0, dropout: float = 0.0, tower: str = TOWER, tokenizer: PreTrainedTokenizerFast | None = None
+    seed: int = 0,
+    dropout: float = 0.0,
+    tower: str = TOWER,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    mfe: str = "mfe",
 ) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
     """A self-contained model with random weights, and its processor."""
     torch.manual_seed(seed)
     words = tokenizer if tokenizer is not None else make_tokenizer()
-    processor = SeagullProcessor(words, image_max_side=96, image_grid=2, patch_size=16, patches_per_region=3)
+    released = mfe == "seagull"
+    processor = SeagullProcessor(
+        words, image_max_side=96, image_grid=2, patch_size=CROP_SIDE if released else 16,
+        patches_per_region=1 if released else 3, view="square" if released else "native",
+    )  # fmt: skip
     layout = processor.layout
     text = LlamaConfig(
         vocab_size=len(processor.tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
@@ -103,7 +114,8 @@ def make_tiny_model(
     config = SeagullConfig(
         text_config=text, vision_tower=tower, vision_channels=VisionTower.channels_of(tower), image_grid=2,
         mfe_hidden=32, mfe_dropout=dropout, image_token_id=layout.image_token_id,
-        region_token_ids=layout.region_token_ids,
+        region_token_ids=layout.region_token_ids, mfe=mfe, image_level=-2 if released else -1,
+        mfe_map_sides=VisionTower.map_sides(tower, 96)[-4:] if released else (), mfe_crop_side=CROP_SIDE * released,
     )  # fmt: skip
     model = SeagullForConditionalGeneration(config)
     match_scales(model)
@@ -116,6 +128,19 @@ def make_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
     model, processor = make_tiny_model(seed)
     save_checkpoint(model, processor, folder)
     return folder
+
+
+def our_mfe(model: SeagullForConditionalGeneration) -> MaskFeatureExtractor:
+    """The extractor of a model that has ours."""
+    assert isinstance(model.mfe, MaskFeatureExtractor)
+    return model.mfe
+
+
+def our_statistics(model: SeagullForConditionalGeneration, inputs: dict[str, Any]) -> RegionStatistics:
+    """The front's result of a model that has our extractor."""
+    statistics = model.encode_front(**inputs)
+    assert isinstance(statistics, RegionStatistics)
+    return statistics
 
 
 def enliven(model: SeagullForConditionalGeneration) -> SeagullForConditionalGeneration:

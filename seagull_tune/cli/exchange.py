@@ -1,4 +1,4 @@
-"""Commands that bring data sets in and out: `import`, `ratings`, `export`."""
+"""Commands that bring data sets in and out, and models in: `import`, `ratings`, `export`, `convert`."""
 
 from __future__ import annotations
 
@@ -172,6 +172,41 @@ def ratings(
         say(f"Regions: {out}")
     if summary.left_out or summary.too_few:
         raise typer.Exit(DONE_IN_PART)
+
+
+@app.command(
+    epilog=example(
+        "seagull-tune convert seagull SEAGULL-7B --out models/seagull-7b",
+        "seagull-tune convert seagull SEAGULL-7B --tower open_clip_pytorch_model.bin --out models/seagull-7b",
+    )
+)
+def convert(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="seagull: the layout of SEAGULL-7B.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with config.json, weights and tokenizer.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The checkpoint.")],
+    tower: Annotated[
+        Path | None,
+        typer.Option("--tower", metavar="FILE", help="The vision tower's weights, where DIR does not hold them."),
+    ] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Make one of our checkpoints of a released model; every tensor is shown with its place.
+
+    Nothing may be missing or unknown. With --dry-run the release is read and checked and nothing is written.
+    """
+    from seagull_tune.config.convert import ConvertConfig
+    from seagull_tune.model.convert_seagull import convert_release, read_release
+
+    settings = resolve(ConvertConfig, config, overrides({"format": format, "source": source, "tower": tower}, sets))
+    if dry_run:
+        there = settings.source.is_dir()
+        typer.echo(read_release(settings).table() if there else f"{source} is not there (yet): nothing was checked.")
+        show_plan(settings, f"Convert {source} into the checkpoint {out}.")
+        return
+    typer.echo(convert_release(settings, out).table())
+    typer.echo(f"Checkpoint: {out}")
 
 
 def _score_changes(

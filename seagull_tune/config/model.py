@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
 
@@ -21,7 +21,9 @@ class ModelSpec(StrictModel):
         image_grid: side of the grid of image tokens.
         patch_size: side of a native-resolution patch, a multiple of 8 (codec blocks).
         patches_per_region: native-resolution patches per region.
-        mfe: which mask-based feature extractor.
+        mfe: which mask-based feature extractor: ``mfe`` (ours) or ``seagull`` (the released model's: it sees the
+            picture squashed to a square of ``image_max_side``, a square crop of every region, and no native patches).
+        crop_side: side of those crops.
         mfe_hidden, mfe_dropout: width and dropout inside the extractor.
     """
 
@@ -34,6 +36,13 @@ class ModelSpec(StrictModel):
     image_grid: Annotated[int, Field(ge=1, le=64)] = 3
     patch_size: Annotated[int, Field(ge=16, le=256, multiple_of=8)] = 32
     patches_per_region: Annotated[int, Field(ge=1, le=64)] = 8
-    mfe: Literal["mfe"] = "mfe"
+    mfe: Literal["mfe", "seagull"] = "mfe"
+    crop_side: Annotated[int, Field(ge=64, le=1024, multiple_of=64)] = 512
     mfe_hidden: Annotated[int, Field(ge=8)] = 384
     mfe_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.mfe == "seagull" and self.mfe_hidden % 16:
+            raise ValueError(f"mfe_hidden is {self.mfe_hidden}; with mfe: seagull it must be a multiple of 16")
+        return self

@@ -152,3 +152,12 @@ class TrainConfig(StrictModel):
                 "and losses.answer and losses.level must be 0; set it to 0 here"
             )
         return self
+
+    @model_validator(mode="after")
+    def _caches_what_can_be_cached(self) -> Self:
+        if self.init is None and self.model.mfe == "seagull" and self.cache_front:
+            raise ValueError(
+                "cache_front is on: the extractor 'seagull' reads whole feature maps, which are not cached; set "
+                "cache_front to false"
+            )
+        return self

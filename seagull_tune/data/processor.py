@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
+from seagull_tune.data.square_view import square_inputs
 from seagull_tune.data.visual import VisualInputs, visual_inputs
-from seagull_tune.errors import DataError, RegionError
+from seagull_tune.errors import ConfigError, DataError, RegionError
 from seagull_tune.instructions.chat import EncodedChat, TokenLayout, encode_chat
 from seagull_tune.records import Message
 
 IMAGE_TOKEN = "<image>"
 REGION_TOKENS = ("<global>", "<local>")
+VIEWS = ("native", "square")
 
 
 class SeagullProcessor(ProcessorMixin):
@@ -30,8 +32,11 @@ class SeagullProcessor(ProcessorMixin):
         image_max_side: longest side, in pixels, that the vision tower sees; larger photographs are shrunk.
         image_mean, image_std: per-channel normalisation of sRGB values in [0, 1].
         image_grid: side of the grid of image tokens.
-        patch_size: side of a native-resolution patch, in pixels, a multiple of 8.
-        patches_per_region: native-resolution patches read per region.
+        patch_size: side of a native-resolution patch (a multiple of 8), or of a region's crop, in pixels.
+        patches_per_region: native-resolution patches read per region; 1 in the view ``square``.
+        view: ``native``: aspect ratio kept, patches at the photograph's own resolution; ``square``: as the released
+            model sees it, squashed to a square of ``image_max_side``, the box of every region resized to a square.
+        keep_blanks: blanks before image and regions keep their token.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -45,22 +50,27 @@ class SeagullProcessor(ProcessorMixin):
         image_grid: int = 3,
         patch_size: int = 32,
         patches_per_region: int = 8,
+        view: str = "native",
+        keep_blanks: bool = False,
         chat_template: str | None = None,
     ) -> None:
         if tokenizer is None:
             raise DataError("A processor needs a tokenizer; load it with SeagullProcessor.from_pretrained(DIR).")
+        if view not in VIEWS:
+            raise ConfigError(f"view is {view!r}; allowed: {', '.join(VIEWS)}.")
         tokenizer.add_tokens([IMAGE_TOKEN, *REGION_TOKENS], special_tokens=True)
         self.image_max_side = image_max_side
         self.image_mean, self.image_std = list(image_mean), list(image_std)
         self.image_grid = image_grid
         self.patch_size, self.patches_per_region = patch_size, patches_per_region
+        self.view, self.keep_blanks = view, keep_blanks
         super().__init__(tokenizer, chat_template=chat_template)
 
     @property
     def layout(self) -> TokenLayout:
         """Ids and counts of the placeholders in the token sequence."""
         image, *regions = self.tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, *REGION_TOKENS])
-        return TokenLayout(image_token_id=image, n_image_tokens=self.image_grid**2, region_token_ids=tuple(regions))
+        return TokenLayout(image, self.image_grid**2, tuple(regions), keep_blanks=self.keep_blanks)
 
     @property
     def padding_id(self) -> int:
@@ -70,6 +80,11 @@ class SeagullProcessor(ProcessorMixin):
 
     def visual(self, image: np.ndarray, masks: np.ndarray) -> VisualInputs:
         """What the model reads of a photograph uint8 (H, W, 3) and its regions bool (R, H, W)."""
+        if self.view == "square":
+            return square_inputs(
+                image, masks, side=self.image_max_side, mean=tuple(self.image_mean), std=tuple(self.image_std),
+                crop_side=self.patch_size,
+            )  # fmt: skip
         return visual_inputs(
             image, masks, max_side=self.image_max_side, mean=tuple(self.image_mean), std=tuple(self.image_std),
             patch_size=self.patch_size, patches_per_region=self.patches_per_region,

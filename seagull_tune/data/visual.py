@@ -30,7 +30,8 @@ class VisualInputs:
         pixels: float32 (3, h, w), normalised.
         masks: float32 (R, h, w), share of each pixel inside the region.
         geometry: float32 (R, GEOMETRY).
-        patches: uint8 (R, P, 3, S, S), sRGB at the photograph's own resolution.
+        patches: uint8 (R, P, 3, S, S), sRGB at the photograph's own resolution; in the view ``square`` float32
+            (R, 1, 3, S, S), the regions' resized boxes, normalised.
         patch_masks: uint8 (R, P, S, S), 1 inside the region; all 0 where a region has fewer patches.
     """
 
@@ -169,6 +170,29 @@ def visual_inputs(
         DataError: the photograph is smaller than :data:`MIN_SIDE`, or not an array of that kind.
         RegionError: no region, an empty region, or masks of another size or kind.
     """
+    check_picture(image, masks)
+    height, width = image.shape[:2]
+    h, w = fit_size(height, width, max_side)
+    small, soft = image, masks.astype(np.float32)
+    if (h, w) != (height, width):
+        small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+        soft = np.stack([cv2.resize(m, (w, h), interpolation=cv2.INTER_AREA) for m in soft])
+    patches, patch_masks = _read_patches(image, masks, patch_size, patches_per_region)
+    return VisualInputs(normalised(small, mean, std), soft, region_geometry(masks), patches, patch_masks)
+
+
+def normalised(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """uint8 (h, w, 3) -> float32 (3, h, w): values in [0, 1], then less ``mean`` and over ``std`` per channel."""
+    pixels = (image.astype(np.float32) / 255.0 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def check_picture(image: np.ndarray, masks: np.ndarray) -> None:
+    """Refuses what no view can be made of.
+
+    Raises:
+        DataError, RegionError: see :func:`visual_inputs`.
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise DataError(f"The image is {image.dtype} {image.shape}; allowed: uint8 (height, width, 3), sRGB.")
     height, width = image.shape[:2]
@@ -187,13 +211,3 @@ def visual_inputs(
     empty = np.flatnonzero(~masks.any(axis=(1, 2)))
     if len(empty):
         raise RegionError(f"Region {int(empty[0]) + 1} of {len(masks)} is empty: a region needs at least one pixel.")
-    h, w = fit_size(height, width, max_side)
-    small, soft = image, masks.astype(np.float32)
-    if (h, w) != (height, width):
-        small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-        soft = np.stack([cv2.resize(m, (w, h), interpolation=cv2.INTER_AREA) for m in soft])
-    pixels = (small.astype(np.float32) / 255.0 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    patches, patch_masks = _read_patches(image, masks, patch_size, patches_per_region)
-    return VisualInputs(
-        np.ascontiguousarray(pixels.transpose(2, 0, 1)), soft, region_geometry(masks), patches, patch_masks
-    )

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from seagull_tune.data.processor import SeagullProcessor, to_device, visual_tensors
-from seagull_tune.data.visual import fit_size
 from seagull_tune.errors import ConfigError, RegionError
 from seagull_tune.images import read_image
 from seagull_tune.infer.scoring import ScoreReader, direct_scores
@@ -21,8 +20,7 @@ from seagull_tune.instructions.parsing import parse_answer
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora
-from seagull_tune.model.mfe import RegionStatistics
-from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
 from seagull_tune.records import Message, Part, Region, RegionAssessment, Scores
 from seagull_tune.regions.masks import decode_all
 
@@ -36,11 +34,11 @@ class EncodedPhotograph:
 
     Attributes:
         statistics: the front's result.
-        tokens: (R, T, D) normalised region tokens.
+        tokens: (R, T, D) region tokens, at the extractor's own scale.
         size: (height, width) that the tower saw.
     """
 
-    statistics: RegionStatistics
+    statistics: Front
     tokens: Tensor
     size: tuple[int, int]
 
@@ -126,7 +124,7 @@ class RegionAssessor:
         with self.running():
             encoded = self.encode(pixels, regions)
             scores = self._read(encoded)
-            direct = direct_scores(self.model.direct_head(encoded.tokens))
+            direct = direct_scores(self.model.judge_regions(encoded.tokens))
             described = list(range(len(regions))) if text is True else sorted(set(text or ()))
             if described and not 0 <= described[0] <= described[-1] < len(regions):
                 raise RegionError(f"Texts are wanted of the regions {described}; allowed: 0 to {len(regions) - 1}.")
@@ -148,8 +146,7 @@ class RegionAssessor:
 
     def loud_tokens(self, encoded: EncodedPhotograph) -> Tensor:
         """Region tokens at the language model's scale, (R, T, D)."""
-        tokens: Tensor = encoded.tokens * self.model.region_norm.gain
-        return tokens
+        return self.model.speak_regions(encoded.tokens)
 
     def encode(self, image: np.ndarray, regions: Sequence[Region]) -> EncodedPhotograph:
         """Runs the vision side for a photograph uint8 (H, W, 3) and its regions."""
@@ -161,8 +158,7 @@ class RegionAssessor:
                 )
         inputs = to_device(visual_tensors([self.processor.visual(image, decode_all(regions))]), self.device)
         statistics = self.model.encode_front(**inputs)
-        height, width = image.shape[:2]
-        size = fit_size(height, width, self.processor.image_max_side)
+        size = (int(inputs["pixel_values"][0].shape[-2]), int(inputs["pixel_values"][0].shape[-1]))
         return EncodedPhotograph(statistics, self.model.encode_regions(statistics), size)
 
     def describe(self, encoded: EncodedPhotograph, chosen: Sequence[int]) -> list[str]:

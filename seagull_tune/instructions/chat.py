@@ -6,7 +6,7 @@ The spans that are trained are known by construction and never searched for.
 
 Blanks: a blank between template text and content belongs to the content (" The", as a language model writes it), so a
 prompt that ends before an answer is a prefix of the same prompt with the answer. Blanks before a place-holder are
-dropped: they would cost a token and say nothing.
+dropped, unless the layout keeps them: they would cost a token and say nothing.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def encode_chat(
     after_assistant = False
     blanks = ""
     for literal, place in zip(rendering.literals, (*rendering.order, None), strict=True):
-        stripped = literal.rstrip(" ")
+        opens = place is not None and layout.keep_blanks and contents[place].parts[:1] == (Part(image=True),)
+        stripped = literal if opens else literal.rstrip(" ")
         _add_literal(chat, view, stripped if place is not None or add_generation_prompt else literal, after_assistant)
         if place is not None:
             blanks = literal[len(stripped) :]
@@ -180,7 +181,8 @@ def _add_content(chat: EncodedChat, view: TokenizerView, layout: TokenLayout, me
                 run.slots.append((len(run.text), part.text, part.slot))
             run.text += part.text
             continue
-        run.text = run.text.rstrip(" ")
+        if not layout.keep_blanks:
+            run.text = run.text.rstrip(" ")
         _add_run(chat, view, run, trained)
         run = _Run()
         if part.image:

@@ -187,7 +187,7 @@ def _build(contents: Mapping[str, Mapping[str, Any]]) -> PromptLibrary:
         advice={name: Advice(**texts) for name, texts in phrases["advice"].items()},
         system=system["system"].strip(),
         region_phrases=tuple(system["region_phrases"]),
-        free_question=system["free_question"].strip(),
+        free_question=system["free_question"],
         chat_template=contents["chat_template"]["template"],
         versions={name: values["version"] for name, values in contents.items()},
     )

@@ -24,11 +24,13 @@ class TokenLayout:
         image_token_id: id that is repeated for every image token.
         n_image_tokens: image tokens per image.
         region_token_ids: ids of one region's tokens, in order (global, local).
+        keep_blanks: blanks before image and region keep their token, for a model that was tuned with it.
     """
 
     image_token_id: int
     n_image_tokens: int
     region_token_ids: tuple[int, ...]
+    keep_blanks: bool = False
 
     def __post_init__(self) -> None:
         if self.n_image_tokens < 1:

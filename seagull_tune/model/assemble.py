@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from seagull_tune.config.model import ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.errors import ConfigError
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.mfe_seagull import LEVELS
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.projector import DirectHead
 from seagull_tune.model.vision_tower import VisionTower
 
 
@@ -19,13 +25,15 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
     """Builds model and processor of a specification; the bases are loaded, our own parts are drawn from ``seed``.
 
     Raises:
-        ConfigError: a base is not a reference that can be resolved.
+        ConfigError: a base is not a reference that can be resolved, or the tower does not suit the extractor.
     """
     references = {"language_model": bases.pin(spec.language_model), "vision_tower": bases.pin(spec.vision_tower)}
     tokenizer = bases.load_tokenizer(references["language_model"])
+    released = spec.mfe == "seagull"
     processor = SeagullProcessor(
         tokenizer, image_max_side=spec.image_max_side, image_mean=spec.image_mean, image_std=spec.image_std,
-        image_grid=spec.image_grid, patch_size=spec.patch_size, patches_per_region=spec.patches_per_region,
+        image_grid=spec.image_grid, patch_size=spec.crop_side if released else spec.patch_size,
+        patches_per_region=1 if released else spec.patches_per_region, view="square" if released else "native",
     )  # fmt: skip
     layout = processor.layout
     text_config = bases.load_text_config(references["language_model"])
@@ -33,13 +41,24 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
         text_config=text_config, vision_tower=spec.vision_backbone,
         vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
         mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, image_token_id=layout.image_token_id,
-        region_token_ids=layout.region_token_ids, bases=references,
+        region_token_ids=layout.region_token_ids, bases=references, **(released_sizes(spec) if released else {}),
     )  # fmt: skip
     torch.manual_seed(seed)
     model = build_from_bases(config)
     match_scales(model)
     speak_its_words(model, processor)
     return model, processor
+
+
+def released_sizes(spec: ModelSpec) -> dict[str, Any]:
+    """Sizes for which the released model's extractor is built; its image tokens come from the last map but one."""
+    sides = VisionTower.map_sides(spec.vision_backbone, spec.image_max_side)
+    if len(sides) < len(LEVELS):
+        raise ConfigError(
+            f"The extractor 'seagull' reads {len(LEVELS)} maps; model.vision_backbone {spec.vision_backbone} has "
+            f"{len(sides)}. Choose one with {len(LEVELS)} or more."
+        )
+    return {"image_level": -2, "mfe_map_sides": sides[-len(LEVELS) :], "mfe_crop_side": spec.crop_side}
 
 
 def match_scales(model: SeagullForConditionalGeneration) -> None:
@@ -51,14 +70,18 @@ def match_scales(model: SeagullForConditionalGeneration) -> None:
 
 def speak_its_words(model: SeagullForConditionalGeneration, processor: SeagullProcessor) -> None:
     """Gives the direct head the language model's own embeddings of level words and type names."""
-    table = model.get_input_embeddings().weight
+    set_words(model.direct_head, model.get_input_embeddings().weight, processor.tokenizer)
+
+
+def set_words(head: DirectHead, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives a direct head the embeddings (V, D) of level words and type names."""
 
     def embedding(word: str) -> Tensor:
         # With the blank before it, as inside a sentence; the mean where a tokenizer splits the word.
-        ids = processor.tokenizer(" " + word, add_special_tokens=False)["input_ids"]
+        ids = tokenizer(" " + word, add_special_tokens=False)["input_ids"]
         return table[torch.tensor(ids)].detach().mean(dim=0)
 
-    model.direct_head.set_lexicon(
+    head.set_lexicon(
         torch.stack([embedding(word) for word in QUALITY_LEVELS]),
         torch.stack([embedding(word) for word in IMPORTANCE_LEVELS]),
         torch.stack([embedding(word) for word in DISTORTION_TYPES]),

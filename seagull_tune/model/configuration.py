@@ -22,8 +22,15 @@ class SeagullConfig(PreTrainedConfig):
         vision_tower: name of a timm model that supports ``features_only``.
         vision_channels: channels of the tower's maps, finest first.
         image_grid: side of the square grid of image tokens (``image_grid ** 2`` tokens per image).
-        mfe: which mask-based feature extractor: ``mfe`` (ours).
+        image_level: which of the maps the image tokens are made of; -1 is the coarsest.
+        projector_depth: linear layers of the image projector.
+        token_scale: ``words``: image and region tokens are brought to the loudness of words, by a learned gain;
+            ``own``: the language model was tuned with them as they are (the released model).
+        mfe: which mask-based feature extractor: ``mfe`` (ours) or ``seagull`` (the released model's).
         mfe_hidden: width inside the extractor.
+        mfe_map_sides, mfe_crop_side: sides of the last four maps of a photograph, and of a region's crop; only the
+            extractor ``seagull`` is built for one size.
+        mfe_kept_inputs: inputs of layers that the released weights hold and nothing reads; 0 has none.
         mfe_dropout: dropout on the extractor's inputs and hidden activations.
         image_token_id: id of ``<image>``; region_token_ids: ids of ``<global>`` and ``<local>``. They are placeholders:
             their embeddings are always replaced, so the language model's vocabulary is not resized.
@@ -37,9 +44,15 @@ class SeagullConfig(PreTrainedConfig):
     vision_tower: str = "efficientnet_lite0"
     vision_channels: list[int] | tuple[int, ...] = (16, 24, 40, 112, 320)
     image_grid: int = 3
+    image_level: int = -1
+    projector_depth: int = 2
+    token_scale: str = "words"
     mfe: str = "mfe"
     mfe_hidden: int = 384
     mfe_dropout: float = 0.1
+    mfe_map_sides: list[int] | tuple[int, ...] = ()
+    mfe_crop_side: int = 0
+    mfe_kept_inputs: int = 0
     image_token_id: int = -1
     region_token_ids: list[int] | tuple[int, ...] = (-1, -1)
     bases: dict[str, str] | None = None

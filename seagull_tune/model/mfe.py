@@ -4,24 +4,28 @@
                                                                                  mixer -> <global> <local>
     native-resolution patches under the mask   -> standardise -> local branch  /
 
-Two extractors share the interface :class:`RegionEncoder`: this one, and the faithful one of the paper. Nothing here
-uses statistics of the batch: inputs are standardised by constants measured once on the training set and stored in the
-checkpoint, so that a region's tokens do not depend on what else is in the batch.
+Two extractors share the interface :class:`RegionEncoder`: this one, and the faithful one of the paper
+(:mod:`seagull_tune.model.released_encoder`). Nothing here uses statistics of the batch: inputs are standardised by
+constants measured once on the training set and stored in the checkpoint, so that a region's tokens do not depend on
+what else is in the batch.
 
 Legend: B images, R regions of all images together, P patches, D width of the language model.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seagull_tune.data.visual import GEOMETRY
 from seagull_tune.model.configuration import SeagullConfig
-from seagull_tune.model.native_statistics import NATIVE_STATISTICS
+from seagull_tune.model.mask_pooling import masked_statistics
+from seagull_tune.model.native_statistics import NATIVE_STATISTICS, native_statistics
 
 
 @dataclass
@@ -55,12 +59,38 @@ class RegionStatistics:
         return RegionStatistics(**moved)
 
 
-class RegionEncoder(Protocol):
-    """What the model asks of an extractor."""
+class RegionEncoder(nn.Module):
+    """What the model asks of an extractor: what it keeps of the frozen tower's maps, and tokens made of that.
 
-    def __call__(self, statistics: RegionStatistics) -> Tensor:
-        """Region tokens (R, tokens per region, D)."""
-        ...
+    Called with what :meth:`observe` returned, it gives region tokens (R, tokens per region, D), at its own scale.
+    """
+
+    @abstractmethod
+    def observe(
+        self,
+        maps: Sequence[Sequence[Tensor]],
+        grid: Tensor,
+        region_masks: Sequence[Tensor],
+        region_geometry: Tensor,
+        patches: Tensor,
+        patch_masks: Tensor,
+    ) -> Any:
+        """What the extractor reads of a batch; nothing in it is trained, and it holds ``grid`` and ``counts``.
+
+        Args:
+            maps: per image the tower's maps, finest first, (C_l, h_l, w_l).
+            grid: (B, N, C) the image tokens' grid, passed on.
+            region_masks, region_geometry, patches, patch_masks: as the processor makes them
+                (:class:`~seagull_tune.data.visual.VisualInputs`), images in order.
+        """
+
+    def measure(self, observed: Any) -> None:
+        """Measures what is constant about a training set, once, before training; nothing, where nothing is."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether :meth:`measure` has nothing (more) to do."""
+        return True
 
 
 class Standardizer(nn.Module):
@@ -157,7 +187,7 @@ class GlobalBranch(nn.Module):
         return out
 
 
-class MaskFeatureExtractor(nn.Module):
+class MaskFeatureExtractor(RegionEncoder):
     """Our extractor: global and local token per region, each aware of the other.
 
     Args:
@@ -172,6 +202,31 @@ class MaskFeatureExtractor(nn.Module):
         self.mixer = nn.Sequential(ResidualMlp(2 * width, dropout), nn.LayerNorm(2 * width))
         self.to_global = nn.Linear(2 * width, config.text_width)
         self.to_local = nn.Linear(2 * width, config.text_width)
+
+    def observe(
+        self,
+        maps: Sequence[Sequence[Tensor]],
+        grid: Tensor,
+        region_masks: Sequence[Tensor],
+        region_geometry: Tensor,
+        patches: Tensor,
+        patch_masks: Tensor,
+    ) -> RegionStatistics:
+        """See :meth:`RegionEncoder.observe`."""
+        pooled, whole = [], []
+        for levels, masks in zip(maps, region_masks, strict=True):
+            statistics = masked_statistics(levels, masks)  # (R_i + 1, 2 * sum(C))
+            pooled.append(statistics[:-1])
+            whole.append(statistics[-1:].expand(len(masks), -1))
+        return RegionStatistics(
+            grid=grid,
+            maps=torch.cat(pooled),
+            image=torch.cat(whole),
+            geometry=region_geometry.float(),
+            native=native_statistics(patches.float() / 255.0, patch_masks),
+            coverage=patch_masks.float().mean(dim=(-1, -2)),
+            counts=torch.tensor([len(m) for m in region_masks], device=region_geometry.device),
+        )
 
     def forward(self, statistics: RegionStatistics) -> Tensor:
         """Region tokens (R, 2, D): global first."""

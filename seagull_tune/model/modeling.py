@@ -1,7 +1,7 @@
 """The ROI model: image and regions in, words and numbers out.
 
-    images, masks, patches -> front (frozen) -> RegionStatistics -> MFE -> region tokens -+-> direct head
-                                                     |-> projector -> image tokens -------+-> splice -> language model
+    images, masks, patches -> front (frozen) -> what the MFE reads -> MFE -> region tokens -+-> direct head
+                                                     |-> projector -> image tokens ---------+-> splice -> language model
 
 Legend: B samples, L sequence length, R regions of all samples, M mentions of regions in the text, V vocabulary,
 D width of the language model.
@@ -21,13 +21,33 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from seagull_tune.errors import ConfigError
 from seagull_tune.model.configuration import SeagullConfig
-from seagull_tune.model.mask_pooling import image_grid, masked_statistics
-from seagull_tune.model.mfe import MaskFeatureExtractor, RegionStatistics
-from seagull_tune.model.native_statistics import native_statistics
+from seagull_tune.model.mask_pooling import image_grid
+from seagull_tune.model.mfe import MaskFeatureExtractor, RegionEncoder, RegionStatistics
 from seagull_tune.model.projector import DirectHead, DirectLogits, EmbeddingScale, ImageProjector
+from seagull_tune.model.released_encoder import RegionViews, ReleasedEncoder
 from seagull_tune.model.splice import check_counts, splice, word_ids
 from seagull_tune.model.vision_tower import VisionTower
+
+Front = RegionStatistics | RegionViews
+"""What the frozen front gives: what the model's extractor reads, with the grid of image tokens."""
+
+_EXTRACTORS: dict[str, type[MaskFeatureExtractor] | type[ReleasedEncoder]] = {
+    "mfe": MaskFeatureExtractor,
+    "seagull": ReleasedEncoder,
+}
+
+
+def build_extractor(config: SeagullConfig) -> RegionEncoder:
+    """The extractor that ``config.mfe`` names.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if config.mfe not in _EXTRACTORS:
+        raise ConfigError(f"There is no extractor {config.mfe!r}; allowed: {', '.join(_EXTRACTORS)}.")
+    return _EXTRACTORS[config.mfe](config)
 
 
 @dataclass
@@ -37,7 +57,7 @@ class SeagullOutput(ModelOutput):
     Attributes:
         logits: (N, V) at the rows of ``logits_index``, or (B, K, V) for generation; None if no text was given.
         past_key_values: the key-value cache.
-        region_tokens: (R, T, D) normalised region tokens.
+        region_tokens: (R, T, D) region tokens, at the extractor's own scale.
         direct: the direct head's logits.
     """
 
@@ -65,11 +85,15 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def __init__(self, config: SeagullConfig, language_model: PreTrainedModel | None = None) -> None:
         super().__init__(config)
         self.vision_tower = VisionTower(config.vision_tower)
-        self.mfe = MaskFeatureExtractor(config)
-        self.region_norm = EmbeddingScale(config.text_width)
+        self.mfe = build_extractor(config)
+        own = config.token_scale == "own"
+        self.region_norm = EmbeddingScale(config.text_width, own)
         self.direct_head = DirectHead(config.text_width)
-        self.projector = ImageProjector(self.vision_tower.channels[-1], config.text_width)
-        self.image_norm = EmbeddingScale(config.text_width)
+        self.projector = ImageProjector(
+            self.vision_tower.channels[config.image_level], config.text_width, config.projector_depth,
+            standardized=config.mfe != "seagull",
+        )  # fmt: skip
+        self.image_norm = EmbeddingScale(config.text_width, own)
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
         self.post_init()
 
@@ -86,36 +110,47 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         region_geometry: Tensor,
         patches: Tensor,
         patch_masks: Tensor,
-    ) -> RegionStatistics:
-        """The frozen part: everything that can be computed once per picture and cached.
+    ) -> Front:
+        """The frozen part: everything that can be computed once per picture.
 
         Args:
             pixel_values: B images (3, h_i, w_i), normalised.
             region_masks: per image (R_i, h_i, w_i), float in [0, 1].
             region_geometry: (R, GEOMETRY).
-            patches: (R, P, 3, S, S) uint8.
+            patches: (R, P, 3, S, S) uint8, or the regions' crops, normalised float (R, 1, 3, S, S).
             patch_masks: (R, P, S, S) uint8, 1 inside the region.
         """
-        pooled, whole, grids = [], [], []
-        for maps, masks in zip(self.vision_tower(pixel_values), region_masks, strict=True):
-            statistics = masked_statistics(maps, masks)  # (R_i + 1, 2 * sum(C))
-            pooled.append(statistics[:-1])
-            whole.append(statistics[-1:].expand(len(masks), -1))
-            grids.append(image_grid(maps[-1], self.config.image_grid))
-        return RegionStatistics(
-            grid=torch.stack(grids),
-            maps=torch.cat(pooled),
-            image=torch.cat(whole),
-            geometry=region_geometry.float(),
-            native=native_statistics(patches.float() / 255.0, patch_masks),
-            coverage=patch_masks.float().mean(dim=(-1, -2)),
-            counts=torch.tensor([len(m) for m in region_masks], device=region_geometry.device),
-        )
+        maps = self.vision_tower(pixel_values)
+        level, side = self.config.image_level, self.config.image_grid
+        grid = torch.stack([image_grid(levels[level], side) for levels in maps])
+        observed: Front = self.mfe.observe(maps, grid, region_masks, region_geometry, patches, patch_masks)
+        return observed
 
-    def encode_regions(self, statistics: RegionStatistics) -> Tensor:
-        """Region tokens before the language model's scale, (R, T, D), root mean square one."""
-        tokens: Tensor = self.region_norm.norm(self.mfe(statistics))
+    @property
+    def measured(self) -> bool:
+        """Whether the constants of the extractor and the projector were measured (or there are none)."""
+        return self.mfe.measured
+
+    def measure(self, front: Front) -> None:
+        """Measures the standardising constants on the front's result for a training set (once, before training)."""
+        self.mfe.measure(front)
+        if self.projector.standardize is not None:
+            self.projector.standardize.measure(front.grid.flatten(0, 1))
+
+    def encode_regions(self, front: Front) -> Tensor:
+        """Region tokens (R, T, D), at the extractor's own scale."""
+        tokens: Tensor = self.mfe(front)
         return tokens
+
+    def speak_regions(self, tokens: Tensor) -> Tensor:
+        """Region tokens as the language model reads them, (R, T, D)."""
+        loud: Tensor = self.region_norm(tokens)
+        return loud
+
+    def judge_regions(self, tokens: Tensor) -> DirectLogits:
+        """What the direct head reads from region tokens (R, T, D)."""
+        logits: DirectLogits = self.direct_head(self.region_norm.norm(tokens))
+        return logits
 
     def embed(self, input_ids: Tensor, image_tokens: Tensor, region_tokens: Tensor, mention_counts: Tensor) -> Tensor:
         """Word embeddings with image and region tokens in their places, (B, L, D).
@@ -202,7 +237,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         region_geometry: Tensor | None = None,
         patches: Tensor | None = None,
         patch_masks: Tensor | None = None,
-        statistics: Mapping[str, Tensor] | RegionStatistics | None = None,
+        statistics: Mapping[str, Tensor] | Front | None = None,
         mention_index: Tensor | None = None,
         mention_counts: Tensor | None = None,
         logits_index: Tensor | None = None,
@@ -229,13 +264,13 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
             statistics = RegionStatistics(**statistics)
         if statistics is not None:
             region_tokens = self.encode_regions(statistics)
-            direct = self.direct_head(region_tokens)
+            direct = self.judge_regions(region_tokens)
             if input_ids is None and inputs_embeds is None:
                 return SeagullOutput(region_tokens=region_tokens, direct=direct)
             if inputs_embeds is None:
                 if mention_index is None or mention_counts is None or input_ids is None:
                     raise TypeError("Text with regions needs mention_index and mention_counts.")
-                mentions = (region_tokens * self.region_norm.gain)[mention_index]
+                mentions = self.speak_regions(region_tokens)[mention_index]
                 inputs_embeds = self.embed(input_ids, self.project_image(statistics.grid), mentions, mention_counts)
         elif inputs_embeds is None:
             inputs_embeds = self.get_input_embeddings()(input_ids)

@@ -19,35 +19,53 @@ class EmbeddingScale(nn.Module):
     """Brings vectors to the scale of the language model's own embeddings: RMS norm times a learned gain.
 
     A token that is much louder or quieter than a word is read badly by a pre-trained model with small adapters.
+
+    Args:
+        width: D.
+        own: leave vectors at their own scale, for a language model that was tuned with them.
     """
 
-    def __init__(self, width: int) -> None:
+    gain: nn.Parameter
+
+    def __init__(self, width: int, own: bool = False) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
-        self.gain = nn.Parameter(torch.ones(1))  # not a scalar: engines that shard or broadcast parameters refuse those
+        self.own = own
+        # Not a scalar: engines that shard or broadcast parameters refuse those.
+        self.register_parameter("gain", None if own else nn.Parameter(torch.ones(1)))
 
     @torch.no_grad()
     def match(self, embeddings: Tensor) -> None:
         """Sets the gain to the root mean square of ``embeddings`` (V, D)."""
-        self.gain.fill_(float(embeddings.float().square().mean().sqrt()))
+        if not self.own:
+            self.gain.fill_(float(embeddings.float().square().mean().sqrt()))
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
+        if self.own:
+            return values
         out: Tensor = self.norm(values) * self.gain
         return out
 
 
 class ImageProjector(nn.Module):
-    """Image grid (B, N, C) -> image tokens (B, N, D)."""
+    """Image grid (B, N, C) -> image tokens (B, N, D): linear layers with GELU between them.
 
-    def __init__(self, channels: int, width: int) -> None:
+    Args:
+        channels, width: C and D.
+        depth: linear layers.
+        standardized: whether the grid is standardised first, by constants that are measured once.
+    """
+
+    def __init__(self, channels: int, width: int, depth: int = 2, standardized: bool = True) -> None:
         super().__init__()
-        self.standardize = Standardizer(channels)
-        self.layers = nn.Sequential(nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width))
+        self.standardize = Standardizer(channels) if standardized else None
+        later = [layer for _ in range(depth - 1) for layer in (nn.GELU(), nn.Linear(width, width))]
+        self.layers = nn.Sequential(nn.Linear(channels, width), *later)
 
     def forward(self, grid: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, D)."""
-        out: Tensor = self.layers(self.standardize(grid))
+        out: Tensor = self.layers(grid if self.standardize is None else self.standardize(grid))
         return out
 
 

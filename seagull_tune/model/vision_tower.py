@@ -54,6 +54,15 @@ class VisionTower(nn.Module):
             info: Any = build_backbone(name)[0].feature_info
             return tuple(info.channels())
 
+    @staticmethod
+    def map_sides(name: str, side: int) -> tuple[int, ...]:
+        """Sides of a backbone's maps of a square image, finest first, without building its weights."""
+        with torch.device("meta"):
+            backbone, _ = build_backbone(name)
+            maps = backbone.eval()(torch.zeros(1, 3, side, side))
+        last = str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC")
+        return tuple(level.shape[1 if last else 2] for level in maps)
+
     def train(self, mode: bool = True) -> VisionTower:
         """Training mode, unless frozen: a frozen tower stays in evaluation mode."""
         super().train(mode and not self.frozen)

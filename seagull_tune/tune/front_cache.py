@@ -21,10 +21,10 @@ from tqdm import tqdm
 from seagull_tune.data.collate import TrainingItem, picture_part
 from seagull_tune.data.processor import SeagullProcessor, to_device
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.errors import DataError
+from seagull_tune.errors import ConfigError, DataError
 from seagull_tune.files import STAGING_SUFFIX
 from seagull_tune.model.mfe import RegionStatistics
-from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
 
 _PER_REGION = ("maps", "geometry", "native", "coverage")
 _BATCH = 8
@@ -208,13 +208,19 @@ def _split(
     """Runs the front on a few prepared pictures; float16 arrays per picture, as :meth:`FrontCache.read` gives them."""
     device = next(model.vision_tower.parameters()).device
     inputs = to_device(picture_part([item for _, item in batch]), device)
-    statistics = model.encode_front(**inputs).to("cpu", torch.float16)
+    statistics = _cacheable(model.encode_front(**inputs)).to("cpu", torch.float16)
     first = 0
     for position, (row, item) in enumerate(batch):
         last = first + len(item.labels)
         result = {name: getattr(statistics, name)[first:last].numpy() for name in (*_PER_REGION, "image")}
         yield row, {**result, "grid": statistics.grid[position].numpy(), "counts": np.array([last - first])}
         first = last
+
+
+def _cacheable(front: Front) -> RegionStatistics:
+    if not isinstance(front, RegionStatistics):
+        raise ConfigError("The front of this model's extractor reads whole feature maps, which are not cached.")
+    return front
 
 
 def _compute(cache: FrontCache, results: Iterator[tuple[int, dict[str, np.ndarray]]], n_rows: int) -> None:

@@ -154,6 +154,11 @@ def _cache_for(
     """The main process computes the cache of the chosen rows; the others wait and read it. None where it is off."""
     if not config.cache_front:
         return None
+    if model.config.mfe == "seagull":
+        raise ConfigError(
+            f"cache_front is on: the extractor 'seagull' of {config.init} reads whole feature maps, which are not "
+            "cached; set cache_front to false (and optimisation.mixup to 0)."
+        )
     root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
     with PartialState().main_process_first():
         return build_front_cache(rows, model, processor, root, config.workers, chosen)
@@ -187,7 +192,7 @@ def _held_out(
 
 def measure_constants(model: SeagullForConditionalGeneration, samples: TrainingSamples) -> None:
     """Measures the extractor's and the projector's standardising constants, unless the model brings them."""
-    if model.mfe.measured:
+    if model.measured:
         return
     chosen = samples.chosen[:: max(1, len(samples.chosen) // _MEASURED_ROWS)]
     if samples.cache is not None:
@@ -195,8 +200,7 @@ def measure_constants(model: SeagullForConditionalGeneration, samples: TrainingS
     else:
         few = samples.chosen[:: max(1, len(samples.chosen) // _MEASURED_ROWS_UNCACHED)]
         statistics = front_statistics(samples.rows, model, samples.processor, few)
-    model.mfe.measure(statistics)
-    model.projector.standardize.measure(statistics.grid.flatten(0, 1))
+    model.measure(statistics)
 
 
 def roi_losses(weights: LossWeights) -> LossFunction:

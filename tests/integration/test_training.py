@@ -22,7 +22,7 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import ConfigError
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.instructions.rules import TASK_RULES
-from seagull_tune.model.checkpoint import load_checkpoint
+from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
 from seagull_tune.training.trainer import STAGING, last_checkpoint
 from seagull_tune.tune.recipe import train
 from tests.tiny import make_tiny_model
@@ -44,8 +44,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[float, Path]:
     """Tiny checkpoints to start from, by dropout."""
-    from seagull_tune.model.checkpoint import save_checkpoint
-
     folder = tmp_path_factory.mktemp("starts")
     for dropout in (0.0, 0.2):
         save_checkpoint(*make_tiny_model(dropout=dropout), folder / str(dropout))
@@ -128,6 +126,22 @@ def test_resume_gives_the_curve_of_a_run_that_was_not_stopped(
 def _assert_same_curve(found: dict[int, float], expected: dict[int, float]) -> None:
     assert found.keys() == expected.keys()
     assert max(abs(found[step] - expected[step]) for step in expected) < 1e-6
+
+
+def test_the_released_extractor_trains_and_answers_but_is_not_cached(data: Path, tmp_path: Path) -> None:
+    save_checkpoint(*make_tiny_model(mfe="seagull"), tmp_path / "start")
+    with pytest.raises(ConfigError, match=r"cache_front.*whole feature maps"):
+        train(_config(tmp_path / "cached", data, tmp_path / "start"))
+    steps = {"steps": 24, "batch_size": 6, "learning_rates": {"mfe": 3e-3, "direct_head": 3e-3}}
+    folder = train(_config(tmp_path / "run", data, tmp_path / "start", cache_front=False, optimisation=steps, **TEXT))
+    # Its own losses: a language model of random weights has the words still to learn.
+    kinds = [_log(tmp_path / "run", f"loss_direct_{kind}").values() for kind in ("quality", "importance", "severity")]
+    losses = [sum(step) for step in zip(*kinds, strict=True)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
+    parts = {p["part"]: p for p in json.loads((tmp_path / "run" / "run.json").read_text())["train"]["parts"]}
+    assert parts["mfe"]["trained"] == parts["mfe"]["total"] > 0
+    rendered = RoiDataset(data, "validation")[0]
+    assert RegionAssessor.from_pretrained(folder).assess(rendered.image, rendered.regions)
 
 
 def test_a_run_is_not_overwritten_and_a_finished_one_resumes_at_its_end(

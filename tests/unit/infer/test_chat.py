@@ -84,7 +84,7 @@ def test_the_answer_is_what_generate_gives(assessor: RegionAssessor, image: np.n
         **{k: inputs[k] for k in ("pixel_values", "region_masks", "region_geometry", "patches", "patch_masks")}
     )
     with torch.inference_mode():
-        tokens = assessor.model.encode_regions(statistics) * assessor.model.region_norm.gain
+        tokens = assessor.model.speak_regions(assessor.model.encode_regions(statistics))
         embedded = assessor.model.embed(
             inputs["input_ids"], assessor.model.project_image(statistics.grid), tokens[inputs["mention_index"]],
             inputs["mention_counts"],

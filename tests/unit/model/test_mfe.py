@@ -11,6 +11,7 @@ import torch
 from seagull_tune.data.processor import SeagullProcessor, visual_tensors
 from seagull_tune.model.mfe import RegionStatistics, Standardizer
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from tests.tiny import our_mfe, our_statistics
 from tests.unit.model.conftest import Picture
 
 Tiny = tuple[SeagullForConditionalGeneration, SeagullProcessor]
@@ -18,7 +19,7 @@ Tiny = tuple[SeagullForConditionalGeneration, SeagullProcessor]
 
 @pytest.fixture
 def statistics(tiny: Tiny, visual: dict[str, Any]) -> RegionStatistics:
-    return tiny[0].encode_front(**visual)
+    return our_statistics(tiny[0], visual)
 
 
 def test_front_shapes(tiny: Tiny, statistics: RegionStatistics) -> None:
@@ -66,7 +67,7 @@ def test_patches_and_maps_do_matter(tiny: Tiny, statistics: RegionStatistics) ->
 
 def test_tokens_have_root_mean_square_one_and_train_the_extractor(fresh: Tiny, visual: dict[str, Any]) -> None:
     model, _ = fresh
-    tokens = model.encode_regions(model.encode_front(**visual))
+    tokens = model.region_norm.norm(model.encode_regions(model.encode_front(**visual)))
     assert tokens.shape == (6, 2, model.config.text_width)
     torch.testing.assert_close(tokens.square().mean(dim=-1).sqrt(), torch.ones(6, 2), rtol=1e-3, atol=1e-3)
     (tokens * torch.randn_like(tokens)).sum().backward()
@@ -76,13 +77,13 @@ def test_tokens_have_root_mean_square_one_and_train_the_extractor(fresh: Tiny, v
 
 def test_measured_constants(fresh: Tiny, visual: dict[str, Any]) -> None:
     model, _ = fresh
-    statistics = model.encode_front(**visual)
+    statistics = our_statistics(model, visual)
     assert not model.mfe.measured
     statistics.coverage[0, 1:] = 0
     statistics.native[0, 1:] = 1e6  # no patch is there, so nothing of it may enter the constants
     model.mfe.measure(statistics)
     assert model.mfe.measured
-    branch = model.mfe.local_branch.standardize
+    branch = our_mfe(model).local_branch.standardize
     there = branch(statistics.native[statistics.coverage > 0])
     clipped = there.abs() >= branch.limit
     live = (branch.spread > 1e-3) & ~clipped.any(dim=0)

@@ -17,7 +17,7 @@ from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.model.mfe import RegionStatistics
-from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
 from seagull_tune.tune.front_cache import build_front_cache, cache_key, front_statistics
 from tests.tiny import make_tiny_model, make_tokenizer
 
@@ -83,7 +83,7 @@ def test_a_computation_that_was_cut_off_goes_on(
     class Killed(BaseException):
         pass
 
-    def counted(**inputs: Any) -> RegionStatistics:
+    def counted(**inputs: Any) -> Front:
         if len(seen) == stop_at:
             raise Killed
         seen.append(len(inputs["pixel_values"]))
