@@ -55,19 +55,19 @@ def differences(image: np.ndarray, labeler: Labeler, config: BuildConfig, sample
     """All scored regions of a photograph, uint8 RGB (H, W, 3)."""
     regions = [r for r in build_segmenter("graph").segment(image) if r.area >= MIN_AREA_SHARE * image[:, :, 0].size]
     masks, areas = decode_all(regions), [region.area for region in regions]
-    judge = labeler.open(image)
+    judge = labeler.open(image, masks)
     rows = []
     for k in range(samples):
         rng = np.random.Generator(np.random.PCG64([seed, k]))
         recipe = draw_recipe(config.mix, len(areas), areas, rng, image_area=float(image[:, :, 0].size))
         types = tuple(sorted({step.type for step in recipe.steps}))
         distorted = render(image, recipe, masks)
-        found = judge.measure(distorted, masks)
+        found = judge.measure(distorted)
         for mask, importance in zip(masks, found.importance.tolist(), strict=True):
             if np.isnan(importance):
                 continue
             restored = np.where(mask[:, :, None], image, distorted)
-            after = judge.measure(restored, masks[:1]).image_quality
+            after = judge.measure(restored).image_quality
             true = (after - found.image_quality) / (1.0 - found.image_quality)
             rows.append(Restored(float(mask.mean()), types, importance - true))
     return rows

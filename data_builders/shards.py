@@ -33,6 +33,7 @@ from seagull_tune.data.schema import (
     SAMPLES_DIR,
     SAMPLES_FEATURES,
     ImageRecord,
+    encodings,
     file_metadata,
     image_to_row,
     sample_to_row,
@@ -174,7 +175,7 @@ def write_table(table: pa.Table, target: Path) -> None:
     staging = target.with_name(target.name + PARTIAL_SUFFIX)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, staging, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, staging, compression="zstd", write_page_checksum=True, **encodings(table.schema))
         with staging.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(staging, target)
@@ -225,11 +226,11 @@ def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) 
     """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light."""
     masks = decode_all(record.regions)  # (R, H, W)
     areas = [region.area for region in record.regions]
-    judge = _labeler(config.labels).open(developed(image))
+    judge = _labeler(config.labels).open(developed(image), masks)
     rows = []
     recipes = _draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
     for k, (recipe, pair_id) in enumerate(recipes):
-        measures = judge.measure(render(image, recipe, masks), masks)
+        measures = judge.measure(render(image, recipe, masks))
         sample = Sample(
             sample_id=f"{record.image_id}#{k:04d}",
             image_id=record.image_id,

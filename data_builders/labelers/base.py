@@ -13,23 +13,23 @@ from seagull_tune.config.base import load_config
 from seagull_tune.config.labels import Calibration, CalibrationTable
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.fullref.features import check_image
-from seagull_tune.fullref.measure import RegionMeasures, check_masks
+from seagull_tune.fullref.measure import RegionMeasures
+from seagull_tune.fullref.pooling import MaskWindows
 
 CALIBRATION_ASSET = "configs/data/label-calibration.yaml"
 
 
 class Judge(Protocol):
-    """One photograph's side of a measure, opened once for many distorted versions."""
+    """One photograph's side of a measure, and its regions, opened once for many distorted versions."""
 
-    def measure(self, distorted: np.ndarray, masks: np.ndarray) -> RegionMeasures:
+    def measure(self, distorted: np.ndarray) -> RegionMeasures:
         """Quality and importance of every region.
 
         Args:
             distorted: uint8 RGB (H, W, 3), the size of the reference.
-            masks: bool (R, H, W), each with at least one pixel; may overlap.
 
         Raises:
-            DataError: an image cannot be used.  RegionError: a mask cannot be used.
+            DataError: the image cannot be used.
         """
         ...
 
@@ -46,8 +46,16 @@ class Labeler(Protocol):
     version: str
     calibration: Calibration | None
 
-    def open(self, reference: np.ndarray) -> Judge:
-        """The judge of a photograph, uint8 RGB (H, W, 3)."""
+    def open(self, reference: np.ndarray, masks: np.ndarray) -> Judge:
+        """The judge of a photograph and its regions.
+
+        Args:
+            reference: uint8 RGB (H, W, 3).
+            masks: bool (R, H, W), each with at least one pixel; may overlap.
+
+        Raises:
+            DataError: the image cannot be used.  RegionError: a mask cannot be used.
+        """
         ...
 
 
@@ -63,16 +71,27 @@ def shipped_calibration(method: str) -> Calibration:
     return methods[method]
 
 
-def check_pair(reference: np.ndarray, distorted: np.ndarray, masks: np.ndarray) -> None:
+def open_masks(reference: np.ndarray, masks: np.ndarray) -> MaskWindows:
+    """Checks what a judge is opened with, and prepares the masks.
+
+    Raises:
+        DataError: the reference is no uint8 RGB image.  RegionError: a mask is empty, or of another size.
+    """
+    check_image(reference, "reference")
+    windows = MaskWindows(masks)
+    windows.check_size(reference.shape[:2])
+    return windows
+
+
+def check_distorted(reference: np.ndarray, distorted: np.ndarray) -> None:
     """Checks what a judge is asked about; ``reference`` was checked when it was opened.
 
     Raises:
-        DataError: the distorted image is no uint8 RGB image, or of another size.  RegionError: a mask cannot be used.
+        DataError: the distorted image is no uint8 RGB image, or of another size.
     """
     check_image(distorted, "distorted")
     if distorted.shape != reference.shape:
         raise DataError(f"The distorted image is {distorted.shape}, its reference {reference.shape}; one size.")
-    check_masks(masks, distorted.shape[:2])
 
 
 def calibrated(raw: np.ndarray, calibration: Calibration | None) -> np.ndarray:

@@ -67,13 +67,13 @@ def measure(images: Sequence[np.ndarray], labelers: Mapping[str, Labeler], sampl
         for number, image in enumerate(images):
             regions = segmenter.segment(image)
             masks, areas = decode_all(regions), [region.area for region in regions]
-            judges = {name: labeler.open(image) for name, labeler in labelers.items()}
+            judges = {name: labeler.open(image, masks) for name, labeler in labelers.items()}
             for k in range(samples):
                 rng = np.random.Generator(np.random.PCG64([number, k]))
                 area = float(image.shape[0] * image.shape[1])
                 distorted = render(image, draw_recipe(config.mix, len(areas), areas, rng, image_area=area), masks)
                 for name, judge in judges.items():
-                    found[name].append(judge.measure(distorted, masks).quality)
+                    found[name].append(judge.measure(distorted).quality)
             tick(number + 1, len(images))
     return {name: np.concatenate(values) for name, values in found.items()}
 

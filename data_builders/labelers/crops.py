@@ -14,10 +14,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from data_builders.labelers.base import Judge, calibrated, check_pair
+from data_builders.labelers.base import Judge, calibrated, check_distorted, open_masks
 from seagull_tune.config.labels import Calibration
 from seagull_tune.errors import DataError, MissingDependencyError, did_you_mean
-from seagull_tune.fullref.features import check_image
 from seagull_tune.fullref.measure import UNSCORED_ABOVE, RegionMeasures
 from seagull_tune.regions.masks import box_of_mask
 
@@ -41,26 +40,28 @@ class CropLabeler:
         self._metric, self.calibration = metric, calibration
         self.version = version if calibration is None else f"{version}; {calibration.version}"
 
-    def open(self, reference: np.ndarray) -> Judge:
-        """The judge of a photograph."""
-        check_image(reference, "reference")
-        return _CropJudge(self._metric, self.calibration, reference)
+    def open(self, reference: np.ndarray, masks: np.ndarray) -> Judge:
+        """The judge of a photograph and its regions."""
+        open_masks(reference, masks)
+        return _CropJudge(self._metric, self.calibration, reference, masks)
 
 
 class _CropJudge:
-    def __init__(self, metric: Metric, calibration: Calibration | None, reference: np.ndarray) -> None:
-        self._metric, self._calibration, self._reference = metric, calibration, reference
+    def __init__(
+        self, metric: Metric, calibration: Calibration | None, reference: np.ndarray, masks: np.ndarray
+    ) -> None:
+        self._metric, self._calibration, self._reference, self._masks = metric, calibration, reference, masks
 
-    def measure(self, distorted: np.ndarray, masks: np.ndarray) -> RegionMeasures:
-        check_pair(self._reference, distorted, masks)
+    def measure(self, distorted: np.ndarray) -> RegionMeasures:
+        check_distorted(self._reference, distorted)
         raw = []
-        for mask in masks:
+        for mask in self._masks:
             x0, y0, x1, y1 = box_of_mask(mask)
             raw.append(self._value(self._reference[y0:y1, x0:x1], distorted[y0:y1, x0:x1]))
         whole = self._value(self._reference, distorted)
-        importance = np.full(len(masks), np.nan)
+        importance = np.full(len(self._masks), np.nan)
         if whole <= UNSCORED_ABOVE:
-            for index, mask in enumerate(masks):
+            for index, mask in enumerate(self._masks):
                 restored = np.where(mask[:, :, None], self._reference, distorted)
                 gain = self._value(self._reference, restored) - whole
                 importance[index] = min(max(gain / (1.0 - whole), 0.0), 1.0)

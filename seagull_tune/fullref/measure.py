@@ -40,8 +40,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seagull_tune.errors import DataError, RegionError
+from seagull_tune.errors import DataError
 from seagull_tune.fullref.features import Features, check_image, extract, vector_length
+from seagull_tune.fullref.pooling import MaskWindows
 
 MEASURE_VERSION = "seagull-fr-1"
 """Names the map, the pooling and the calibration; stored with every data set."""
@@ -201,41 +202,30 @@ def calibrated_quality(pooled: np.ndarray) -> np.ndarray:
     return np.interp(pooled, _KNOTS_POOLED, _KNOTS_QUALITY)
 
 
-def check_masks(masks: np.ndarray, shape: tuple[int, ...]) -> None:
-    if masks.ndim != 3 or masks.dtype != np.bool_ or masks.shape[1:] != shape:
-        raise RegionError(
-            f"Masks have shape {masks.shape} and type {masks.dtype}; allowed: bool (R, {shape[0]}, {shape[1]}), "
-            "the size of the image."
-        )
-    for index, mask in enumerate(masks):
-        if not mask.any():
-            raise RegionError(f"Region {index} is empty: a region needs at least one pixel.")
-
-
-def measure_regions(similarity: SimilarityMap, masks: np.ndarray) -> RegionMeasures:
+def measure_regions(similarity: SimilarityMap, masks: np.ndarray | MaskWindows) -> RegionMeasures:
     """Quality and importance of every region from one map, in one pass.
 
     Args:
         similarity: from :meth:`Reference.compare`.
-        masks: bool (R, H, W), each with at least one pixel; may overlap.
+        masks: bool (R, H, W), each with at least one pixel, may overlap; or, where many maps of one image are measured,
+            the same masks prepared once.
 
     Raises:
         RegionError: wrong type or size, or an empty mask.
     """
-    check_masks(masks, similarity.similarity.shape)
-    masks = np.ascontiguousarray(masks)
+    windows = masks if isinstance(masks, MaskWindows) else MaskWindows(masks)
+    windows.check_size(similarity.similarity.shape)
     loss = 1.0 - similarity.similarity
     weighted = similarity.weights * loss
     terms = cv2.merge([similarity.weights, weighted, weighted * loss * loss])  # (H, W, 3)
     everything = cv2.mean(terms)
     image_quality = 1.0 - everything[1] / everything[0]
-    # cv2.mean sums in double precision, all three terms in one look at the mask.
-    means = np.array([cv2.mean(terms, mask.view(np.uint8))[:3] for mask in masks], dtype=np.float64).reshape(-1, 3)
+    means = windows.means(terms)  # (R, 3)
     quality = calibrated_quality(1.0 - np.cbrt(means[:, 2] / means[:, 0]))
     if image_quality > UNSCORED_ABOVE:
-        importance = np.full(len(masks), np.nan)
+        importance = np.full(len(windows), np.nan)
     else:
-        share = np.array([np.count_nonzero(mask) for mask in masks]) / loss.size
+        share = windows.areas / loss.size
         importance = np.clip(means[:, 1] * share / everything[1], 0.0, 1.0)
     return RegionMeasures(quality=quality, importance=importance, image_quality=image_quality)
 

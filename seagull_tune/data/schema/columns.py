@@ -85,6 +85,32 @@ SAMPLES_FEATURES = Features(
 """One row per distorted, pristine or authentic version of an image."""
 
 
+_MEASURED = ("labels.list.element.quality", "labels.list.element.importance", "image_quality")
+_DRAWN = ("prompt_seed", "recipe.list.element.seed")
+
+
+def encodings(schema: pa.Schema) -> dict[str, Any]:
+    """How columns are laid out in a Parquet file: options of ``pyarrow.parquet.write_table``.
+
+    Measures and seeds hardly ever repeat, so a dictionary of them would be as long as the column; the bytes of measures
+    are split by place instead, since signs and exponents compress. Together that saves a quarter of a ``samples`` file.
+    """
+    leaves = [path for field in schema for path in _leaves(field.name, field.type)]
+    return {
+        "use_dictionary": [path for path in leaves if path not in (*_MEASURED, *_DRAWN)],
+        "column_encoding": {path: "BYTE_STREAM_SPLIT" for path in leaves if path in _MEASURED},
+    }
+
+
+def _leaves(path: str, kind: pa.DataType) -> list[str]:
+    """Parquet's names of the columns that an Arrow column becomes."""
+    if pa.types.is_list(kind):
+        return _leaves(f"{path}.list.element", kind.value_type)
+    if pa.types.is_struct(kind):
+        return [leaf for field in kind for leaf in _leaves(f"{path}.{field.name}", field.type)]
+    return [path]
+
+
 def to_table(rows: Sequence[Mapping[str, Any]], features: Features, metadata: Mapping[str, Any]) -> pa.Table:
     """A table of rows, with our metadata beside that of ``datasets``."""
     schema = features.arrow_schema

@@ -56,12 +56,12 @@ def damaged(photograph: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def test_damage_is_found_where_it_is(
     method: str, photograph: np.ndarray, masks: np.ndarray, damaged: np.ndarray
 ) -> None:
-    judge = make_labeler(LabelSource.model_validate({"method": method})).open(photograph)
-    found = judge.measure(damaged, masks)
+    judge = make_labeler(LabelSource.model_validate({"method": method})).open(photograph, masks)
+    found = judge.measure(damaged)
     assert found.quality[0] < 0.7 and found.quality[4] < 0.7 and found.quality[3] > 0.95
     assert found.importance[0] > 0.9 and found.importance[3] < 0.05
     assert found.importance[:4].sum() == pytest.approx(1.0, abs=1e-6)  # the bands are a partition
-    pristine = judge.measure(photograph.copy(), masks)
+    pristine = judge.measure(photograph.copy())
     assert (pristine.quality == 1.0).all() and np.isnan(pristine.importance).all() and pristine.image_quality == 1.0
 
 
@@ -69,7 +69,7 @@ def test_damage_is_found_where_it_is(
 def test_one_pass_equals_brute_force(name: str, photograph: np.ndarray, masks: np.ndarray, damaged: np.ndarray) -> None:
     soft = cv2.GaussianBlur(damaged, (0, 0), 1.0)
     metric = METRICS[name]
-    found = MapLabeler(metric, None).open(photograph).measure(soft, masks)
+    found = MapLabeler(metric, None).open(photograph, masks).measure(soft)
     maps = metric.maps(photograph, soft)
     weights, similarity = maps.weights.astype(np.float64), maps.similarity.astype(np.float64)
     whole = np.average(similarity, weights=weights)
@@ -81,28 +81,30 @@ def test_one_pass_equals_brute_force(name: str, photograph: np.ndarray, masks: n
 
 
 def test_the_default_is_our_measure(photograph: np.ndarray, masks: np.ndarray, damaged: np.ndarray) -> None:
-    one = make_labeler(LabelSource()).open(photograph).measure(damaged, masks)
+    one = make_labeler(LabelSource()).open(photograph, masks).measure(damaged)
     two = label_regions(photograph, damaged, masks)
     assert (one.quality == two.quality).all() and (one.importance == two.importance).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_cannot_be_measured_is_refused(method: str, photograph: np.ndarray, masks: np.ndarray) -> None:
-    judge = make_labeler(LabelSource.model_validate({"method": method})).open(photograph)
+    labeler = make_labeler(LabelSource.model_validate({"method": method}))
     with pytest.raises(DataError, match=r"size|distorted"):
-        judge.measure(photograph[:-1], masks)
+        labeler.open(photograph, masks).measure(photograph[:-1])
     with pytest.raises(RegionError, match="empty"):
-        judge.measure(photograph, np.zeros_like(masks))
+        labeler.open(photograph, np.zeros_like(masks))
+    with pytest.raises(RegionError, match="size of the image"):
+        labeler.open(photograph, masks[:, 1:])
 
 
 def test_crops_restore_regions_literally(photograph: np.ndarray, masks: np.ndarray, damaged: np.ndarray) -> None:
     def closeness(reference: np.ndarray, distorted: np.ndarray) -> float:
         return 1.0 - float(np.abs(reference.astype(np.float64) - distorted).mean()) / 255.0
 
-    judge = CropLabeler(closeness, "closeness").open(photograph)
-    found = judge.measure(damaged, masks)
+    judge = CropLabeler(closeness, "closeness").open(photograph, masks)
+    found = judge.measure(damaged)
     assert found.quality[3] == 1.0 and found.quality[0] < 0.95
-    assert np.isnan(judge.measure(photograph, masks).importance).all()
+    assert np.isnan(judge.measure(photograph).importance).all()
     half = np.where(masks[4][:, :, None], photograph, damaged)
     whole, restored = closeness(photograph, damaged), closeness(photograph, half)
     assert found.image_quality == pytest.approx(whole, abs=1e-12)

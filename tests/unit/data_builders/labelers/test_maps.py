@@ -53,7 +53,7 @@ def photographs() -> list[np.ndarray]:
 
 def whole(name: str, reference: np.ndarray, distorted: np.ndarray) -> float:
     everything = np.ones((1, *reference.shape[:2]), np.bool_)
-    return float(MapLabeler(METRICS[name], None).open(reference).measure(distorted, everything).quality[0])
+    return float(MapLabeler(METRICS[name], None).open(reference, everything).measure(distorted).quality[0])
 
 
 def by_piq(name: str, reference: np.ndarray, distorted: np.ndarray) -> float:
