@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_builders.card import write_card
-from data_builders.executors import run_tasks
+from data_builders.executors import make_executor
 from data_builders.labelers import make_labeler
 from data_builders.progress import progress_bar
 from data_builders.regions import label_map_file, sam_weights_hash
@@ -41,7 +41,7 @@ from seagull_tune.instructions.templates import load_prompts
 from seagull_tune.raw import raw_versions
 
 _LOCK = ".lock"
-_NOT_IDENTITY = {"workers", "source", "licence"}
+_NOT_IDENTITY = {"workers", "executor", "ray_address", "source", "licence"}
 """Settings that do not change the rows: where the photographs lie is not what they are (their content is hashed)."""
 
 
@@ -181,7 +181,7 @@ def _build_under_lock(plan: BuildPlan, folder: Path, show_progress: bool) -> int
     todo = [task for task in plan.shards if not (task.samples_file.exists() and task.images_file.exists())]
     n_done = len(plan.shards) - len(todo)
     with progress_bar("Building", "shards", show_progress and bool(todo)) as tick:
-        for done, _ in enumerate(run_tasks(build_shard, todo, plan.config.workers), start=1):
+        for done, _ in enumerate(make_executor(plan.config).run(build_shard, todo), start=1):
             tick(n_done + done, len(plan.shards))
     return len(todo)
 

@@ -48,6 +48,7 @@ from seagull_tune.fullref.measure import RegionMeasures
 from seagull_tune.images import require_min_size
 from seagull_tune.records import Recipe, RegionLabel, Sample
 from seagull_tune.regions.masks import decode_all
+from seagull_tune.regions.windows import MaskWindows
 from seagull_tune.segment.base import by_area
 
 PARTIAL_SUFFIX = ".partial"
@@ -224,18 +225,18 @@ def _image_record(source: SourceImage, view: View, task: ShardTask, regions: Seq
 
 def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) -> list[dict[str, Any]]:
     """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light."""
-    masks = decode_all(record.regions)  # (R, H, W)
+    windows = MaskWindows(decode_all(record.regions))  # (R, H, W)
     areas = [region.area for region in record.regions]
-    judge = _labeler(config.labels).open(developed(image), masks)
+    judge = _labeler(config.labels).open(developed(image), windows)
     rows = []
     recipes = _draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
     for k, (recipe, pair_id) in enumerate(recipes):
-        measures = judge.measure(render(image, recipe, masks))
+        measures = judge.measure(render(image, recipe, windows.masks))
         sample = Sample(
             sample_id=f"{record.image_id}#{k:04d}",
             image_id=record.image_id,
             recipe=recipe,
-            labels=_labels(measures, recipe, masks),
+            labels=_labels(measures, recipe, windows),
             prompt_seed=seed_of(config.seed, record.image_id, k, "prompt"),
             pair_id=pair_id,
         )
@@ -274,12 +275,12 @@ def _generator(*parts: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed_of(*parts)))
 
 
-def _labels(measures: RegionMeasures, recipe: Recipe, masks: np.ndarray) -> tuple[RegionLabel, ...]:
+def _labels(measures: RegionMeasures, recipe: Recipe, windows: MaskWindows) -> tuple[RegionLabel, ...]:
     importances = [None if math.isnan(value) else value for value in measures.importance.tolist()]
     return tuple(
         RegionLabel(quality, importance, severities)
         for quality, importance, severities in zip(
-            measures.quality.tolist(), importances, severities_of(recipe, masks), strict=True
+            measures.quality.tolist(), importances, severities_of(recipe, windows), strict=True
         )
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_builders.executors import run_tasks
+from data_builders.executors import LocalExecutor
 from data_builders.exporters.base import Exporter, Item, Opened
 from data_builders.progress import Tick, progress_bar
 from seagull_tune.config.exchange import ExportConfig
@@ -57,7 +57,7 @@ def write_pictures(
     missing = sum(len(task.files) for task in tasks)
     done = total - missing
     with progress_bar("Writing pictures", "pictures", show_progress and missing > 0) as tick:
-        for written in run_tasks(_write, tasks, config.workers):
+        for written in LocalExecutor(config.workers).run(_write, tasks):
             done += written
             tick(done, total)
     return total, missing

@@ -14,7 +14,7 @@ from seagull_tune.config.labels import Calibration, CalibrationTable
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.fullref.features import check_image
 from seagull_tune.fullref.measure import RegionMeasures
-from seagull_tune.fullref.pooling import MaskWindows
+from seagull_tune.regions.windows import MaskWindows
 
 CALIBRATION_ASSET = "configs/data/label-calibration.yaml"
 
@@ -46,12 +46,12 @@ class Labeler(Protocol):
     version: str
     calibration: Calibration | None
 
-    def open(self, reference: np.ndarray, masks: np.ndarray) -> Judge:
+    def open(self, reference: np.ndarray, masks: np.ndarray | MaskWindows) -> Judge:
         """The judge of a photograph and its regions.
 
         Args:
             reference: uint8 RGB (H, W, 3).
-            masks: bool (R, H, W), each with at least one pixel; may overlap.
+            masks: bool (R, H, W), each with at least one pixel, may overlap; or the same prepared.
 
         Raises:
             DataError: the image cannot be used.  RegionError: a mask cannot be used.
@@ -71,14 +71,14 @@ def shipped_calibration(method: str) -> Calibration:
     return methods[method]
 
 
-def open_masks(reference: np.ndarray, masks: np.ndarray) -> MaskWindows:
+def open_masks(reference: np.ndarray, masks: np.ndarray | MaskWindows) -> MaskWindows:
     """Checks what a judge is opened with, and prepares the masks.
 
     Raises:
         DataError: the reference is no uint8 RGB image.  RegionError: a mask is empty, or of another size.
     """
     check_image(reference, "reference")
-    windows = MaskWindows(masks)
+    windows = MaskWindows.of(masks)
     windows.check_size(reference.shape[:2])
     return windows
 

@@ -19,6 +19,7 @@ from seagull_tune.config.labels import Calibration
 from seagull_tune.errors import DataError, MissingDependencyError, did_you_mean
 from seagull_tune.fullref.measure import UNSCORED_ABOVE, RegionMeasures
 from seagull_tune.regions.masks import box_of_mask
+from seagull_tune.regions.windows import MaskWindows
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """(reference, distorted), uint8 RGB (H, W, 3) each -> raw value, higher is better."""
@@ -40,10 +41,10 @@ class CropLabeler:
         self._metric, self.calibration = metric, calibration
         self.version = version if calibration is None else f"{version}; {calibration.version}"
 
-    def open(self, reference: np.ndarray, masks: np.ndarray) -> Judge:
+    def open(self, reference: np.ndarray, masks: np.ndarray | MaskWindows) -> Judge:
         """The judge of a photograph and its regions."""
-        open_masks(reference, masks)
-        return _CropJudge(self._metric, self.calibration, reference, masks)
+        windows = open_masks(reference, masks)
+        return _CropJudge(self._metric, self.calibration, reference, windows.masks)
 
 
 class _CropJudge:

@@ -22,7 +22,7 @@ from seagull_tune.fullref.measure import (
     RegionMeasures,
     measure_regions,
 )
-from seagull_tune.fullref.pooling import CHANNELS, MaskWindows
+from seagull_tune.regions.windows import CHANNELS, MaskWindows
 
 
 class SeagullLabeler:
@@ -31,13 +31,13 @@ class SeagullLabeler:
     version = MEASURE_VERSION
     calibration: Calibration | None = None
 
-    def open(self, reference: np.ndarray, masks: np.ndarray) -> Judge:
+    def open(self, reference: np.ndarray, masks: np.ndarray | MaskWindows) -> Judge:
         """The judge of a photograph and its regions."""
         return _SeagullJudge(reference, masks)
 
 
 class _SeagullJudge:
-    def __init__(self, reference: np.ndarray, masks: np.ndarray) -> None:
+    def __init__(self, reference: np.ndarray, masks: np.ndarray | MaskWindows) -> None:
         self._windows = open_masks(reference, masks)
         self._reference = Reference(reference)
 
@@ -52,14 +52,18 @@ class MapLabeler:
         self._metric, self.calibration = metric, calibration
         self.version = metric.name if calibration is None else calibration.version
 
-    def open(self, reference: np.ndarray, masks: np.ndarray) -> Judge:
+    def open(self, reference: np.ndarray, masks: np.ndarray | MaskWindows) -> Judge:
         """The judge of a photograph and its regions."""
         return _MapJudge(self._metric, self.calibration, reference, masks)
 
 
 class _MapJudge:
     def __init__(
-        self, metric: MapMetric, calibration: Calibration | None, reference: np.ndarray, masks: np.ndarray
+        self,
+        metric: MapMetric,
+        calibration: Calibration | None,
+        reference: np.ndarray,
+        masks: np.ndarray | MaskWindows,
     ) -> None:
         self._windows = open_masks(reference, masks)
         self._everything = MaskWindows(np.ones((1, *reference.shape[:2]), np.bool_))

@@ -123,6 +123,10 @@ class BuildConfig(StrictModel):
         licence: of the photographs, for the data card; the built-in ones have their own.
         shard_images: source photographs per shard.
         workers: processes; the result does not depend on it.
+        executor: where they run: ``local`` (this machine) or ``ray`` (a Ray cluster; the extra ``cluster``). Every
+            machine of a cluster must see the photographs and the data set's folder under the same path.
+        ray_address: of the cluster, for example ``auto`` (the one that this machine belongs to) or ``HOST:6379``; None
+            starts one on this machine. Only for ``ray``.
     """
 
     source: Annotated[str, Field(min_length=1)] = BUILTIN
@@ -141,9 +145,13 @@ class BuildConfig(StrictModel):
     licence: str = "unknown"
     shard_images: Annotated[int, Field(ge=1, le=10_000)] = 8
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    executor: Literal["local", "ray"] = "local"
+    ray_address: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.ray_address is not None and self.executor != "ray":
+            raise ValueError("ray_address belongs to executor 'ray', and executor is 'local'; drop it, or set executor")
         if self.source in (BUILTIN, BUILTIN_INSTALLED) and self.regions.method == "label_maps":
             raise ValueError("label maps belong to a folder of photographs, and source is built in; use method 'graph'")
         if self.source.startswith(BUILTIN) and self.source not in (BUILTIN, BUILTIN_INSTALLED):

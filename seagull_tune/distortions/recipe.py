@@ -29,6 +29,7 @@ from seagull_tune.distortions.serialize import recipe_from_json, recipe_hash, re
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.levels import DISTORTION_TYPES, TYPE_COVERAGE
 from seagull_tune.records import DistortionStep, Recipe
+from seagull_tune.regions.windows import MaskWindows
 
 __all__ = ["recipe_from_json", "recipe_hash", "recipe_to_json", "render", "severities_of", "step_weight"]
 
@@ -91,7 +92,7 @@ def step_weight(step: DistortionStep, masks: Masks, h: int, w: int) -> npt.NDArr
     return weight.astype(np.float32) / np.float32(_FULL)
 
 
-def severities_of(recipe: Recipe, masks: Masks) -> tuple[tuple[int, ...], ...]:
+def severities_of(recipe: Recipe, masks: Masks | MaskWindows) -> tuple[tuple[int, ...], ...]:
     """Severity per region and type.
 
     A step holds for a region if its feathered weight covers at least ``levels.TYPE_COVERAGE`` of the region's area; of
@@ -99,7 +100,7 @@ def severities_of(recipe: Recipe, masks: Masks) -> tuple[tuple[int, ...], ...]:
 
     Args:
         recipe: the steps.
-        masks: (R, H, W) bool, no mask empty.
+        masks: (R, H, W) bool, no mask empty; or the same prepared.
 
     Returns:
         R tuples of eight severities 0..5, in the order of ``levels.DISTORTION_TYPES``.
@@ -107,25 +108,14 @@ def severities_of(recipe: Recipe, masks: Masks) -> tuple[tuple[int, ...], ...]:
     Raises:
         RegionError: an empty mask, or a region index that does not exist.
     """
-    if masks.ndim != 3:
-        raise RegionError(f"Masks are bool (R, H, W), got {masks.dtype} {masks.shape}.")
-    count, height, width = masks.shape
-    _check_masks(masks, height, width)
-    severities = np.zeros((count, len(DISTORTION_TYPES)), dtype=np.int64)
+    windows = MaskWindows.of(masks)
+    severities = np.zeros((len(windows), len(DISTORTION_TYPES)), dtype=np.int64)
     for step in recipe.steps:
-        column = DISTORTION_TYPES.index(step.type)
-        weight = _step_weight_8bit(step, masks, height, width)
-        for region in range(count):
-            if weight is None or _coverage(weight, masks[region], region) >= TYPE_COVERAGE:
-                severities[region, column] = max(severities[region, column], step.severity)
-    return tuple(tuple(int(value) for value in row) for row in severities)
-
-
-def _coverage(weight: Weight, mask: npt.NDArray[np.bool_], region: int) -> float:
-    as_bytes = np.ascontiguousarray(mask).view(np.uint8)
-    if not as_bytes.any():
-        raise RegionError(f"Region {region} has an empty mask: a region needs at least one pixel.")
-    return float(cv2.mean(weight, as_bytes)[0]) / _FULL
+        column = severities[:, DISTORTION_TYPES.index(step.type)]  # (R,)
+        weight = _step_weight_8bit(step, windows.masks, *windows.shape)
+        covered = True if weight is None else windows.means(weight[:, :, None])[:, 0] / _FULL >= TYPE_COVERAGE
+        np.maximum(column, step.severity, out=column, where=covered)
+    return tuple(tuple(row) for row in severities.tolist())
 
 
 def _check_masks(masks: Masks, height: int, width: int) -> None:
@@ -201,9 +191,16 @@ def _apply_step(picture: Image, step: DistortionStep, variant: Variant, weight: 
 
 def _blend(target: Image, distorted: Image, weight: Weight) -> None:
     """Blend ``distorted`` into ``target`` (both (h, w, 3) uint8) in place; exact where the weight is 0 or full."""
-    soft = (weight > 0) & (weight < _FULL)
-    share = weight[soft].astype(np.int32)[:, None]
-    mixed = (target[soft] * (_FULL - share) + distorted[soft] * share + _FULL // 2) // _FULL
-    full = weight == _FULL
-    target[full] = distorted[full]
-    target[soft] = mixed.astype(np.uint8)
+    # 255 target + weight (distorted - target) + 127 stays within 16 bits, and for x < 65535 the quotient x // 255 is
+    # (x + 1 + (x >> 8)) >> 8: no pixel is gathered, none divided.
+    share = cv2.merge([weight, weight, weight]).astype(np.uint16)  # (h, w, 3)
+    mixed = share * distorted
+    np.subtract(_FULL, share, out=share)
+    share *= target
+    mixed += share
+    mixed += _FULL // 2
+    np.right_shift(mixed, 8, out=share)
+    mixed += share
+    mixed += 1
+    mixed >>= 8
+    target[...] = mixed

@@ -42,7 +42,7 @@ import numpy as np
 
 from seagull_tune.errors import DataError
 from seagull_tune.fullref.features import Features, check_image, extract, vector_length
-from seagull_tune.fullref.pooling import MaskWindows
+from seagull_tune.regions.windows import MaskWindows
 
 MEASURE_VERSION = "seagull-fr-1"
 """Names the map, the pooling and the calibration; stored with every data set."""
@@ -213,7 +213,7 @@ def measure_regions(similarity: SimilarityMap, masks: np.ndarray | MaskWindows) 
     Raises:
         RegionError: wrong type or size, or an empty mask.
     """
-    windows = masks if isinstance(masks, MaskWindows) else MaskWindows(masks)
+    windows = MaskWindows.of(masks)
     windows.check_size(similarity.similarity.shape)
     loss = 1.0 - similarity.similarity
     weighted = similarity.weights * loss

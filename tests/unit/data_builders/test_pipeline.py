@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from data_builders.executors import run_tasks
+from data_builders.executors import LocalExecutor
 from data_builders.pipeline import build_dataset, plan_build
 from data_builders.shards import seed_of
 from seagull_tune.config.data import BuildConfig
@@ -169,14 +169,15 @@ def test_two_builds_at_once_do_no_harm(photographs: Path, tmp_path: Path, monkey
     build_dataset(_config(photographs), tmp_path / "alone", show_progress=False)
     refused = []
 
-    def meanwhile(*arguments: Any) -> Any:
-        for result in run_tasks(*arguments):
-            with pytest.raises(DataError, match="Another build is running") as caught:
-                build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
-            refused.append(caught.value)
-            yield result
+    class Meanwhile(LocalExecutor):
+        def run(self, *arguments: Any) -> Any:
+            for result in super().run(*arguments):
+                with pytest.raises(DataError, match="Another build is running") as caught:
+                    build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
+                refused.append(caught.value)
+                yield result
 
-    monkeypatch.setattr("data_builders.pipeline.run_tasks", meanwhile)
+    monkeypatch.setattr("data_builders.pipeline.make_executor", lambda config: Meanwhile(config.workers))
     assert build_dataset(_config(photographs), tmp_path / "a", show_progress=False).n_built == 3
     assert len(refused) == 3 and _content(tmp_path / "a") == _content(tmp_path / "alone")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seagull_tune.errors import RegionError
-from seagull_tune.fullref.pooling import MaskWindows
+from seagull_tune.regions.windows import MaskWindows
 
 
 @pytest.fixture

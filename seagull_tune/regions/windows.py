@@ -24,6 +24,7 @@ class MaskWindows:
         masks: bool (R, H, W), each with at least one pixel; may overlap.
 
     Attributes:
+        masks: bool (R, H, W), as given.
         shape: (H, W).
         areas: pixels of every mask, int64 (R,), > 0.
 
@@ -34,10 +35,11 @@ class MaskWindows:
     def __init__(self, masks: np.ndarray) -> None:
         if masks.ndim != 3 or masks.dtype != np.bool_:
             raise RegionError(f"Masks have shape {masks.shape} and type {masks.dtype}; allowed: bool (R, H, W).")
+        self.masks = np.ascontiguousarray(masks)
         self.shape: tuple[int, int] = (masks.shape[1], masks.shape[2])
         self._boxes: list[tuple[slice, slice]] = []
         self._crops: list[np.ndarray] = []
-        for index, mask in enumerate(np.ascontiguousarray(masks).view(np.uint8)):
+        for index, mask in enumerate(self.masks.view(np.uint8)):
             x, y, width, height = cv2.boundingRect(mask) if mask.size else (0, 0, 0, 0)
             if not width:
                 raise RegionError(f"Region {index} is empty: a region needs at least one pixel.")
@@ -45,6 +47,15 @@ class MaskWindows:
             self._boxes.append(box)
             self._crops.append(mask[box].copy())
         self.areas = np.array([cv2.countNonZero(crop) for crop in self._crops], dtype=np.int64)
+
+    @classmethod
+    def of(cls, masks: np.ndarray | MaskWindows) -> MaskWindows:
+        """The windows of masks that may have been prepared already.
+
+        Raises:
+            RegionError: as the constructor.
+        """
+        return masks if isinstance(masks, MaskWindows) else cls(masks)
 
     def __len__(self) -> int:
         return len(self._crops)
@@ -68,7 +79,7 @@ class MaskWindows:
         """Means of planes under every mask, summed in double precision.
 
         Args:
-            planes: float32 (H, W, K), K at most ``CHANNELS``.
+            planes: uint8 or float32 (H, W, K), K at most ``CHANNELS``.
 
         Returns:
             float64 (R, K).
