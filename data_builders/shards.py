@@ -190,10 +190,25 @@ def write_table(table: pa.Table, target: Path) -> None:
 
 def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The `images` and the `samples` rows of one photograph."""
+    images, samples = [], []
+    for record, image in open_photograph(source, task):
+        images.append(image_to_row(record))
+        samples += build_samples(record, image, task.config)
+    return images, samples
+
+
+def open_photograph(source: SourceImage, task: ShardTask) -> Iterator[tuple[ImageRecord, np.ndarray]]:
+    """The images of a photograph with their regions.
+
+    Yields:
+        The row, and the pixels, (H, W, 3) uint8 or scene light.
+
+    Raises:
+        DataError: the photograph cannot be read or is too small.  RegionError: it has no region.
+    """
     config = task.config
     photograph = load_source(source, config.max_pixels)
     height, width = photograph.shape[:2]
-    images, samples = [], []
     for view in views_of(height, width, config.max_side, config.tile_side):
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
         require_min_size(image, MIN_SIDE, source.path)
@@ -201,10 +216,7 @@ def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[s
         if config.regions.boxes:
             rng = np.random.default_rng(seed_of(config.seed, source.image_id + view.suffix, "boxes"))
             regions = by_area([*regions, *drawn_boxes(view.height, view.width, config.regions, rng)])
-        record = _image_record(source, view, task, regions)
-        images.append(image_to_row(record))
-        samples += _build_samples(record, image, config)
-    return images, samples
+        yield _image_record(source, view, task, regions), image
 
 
 def _image_record(source: SourceImage, view: View, task: ShardTask, regions: Sequence[Any]) -> ImageRecord:
@@ -223,13 +235,13 @@ def _image_record(source: SourceImage, view: View, task: ShardTask, regions: Seq
     )
 
 
-def _build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) -> list[dict[str, Any]]:
-    """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light."""
+def build_samples(record: ImageRecord, image: np.ndarray, config: BuildConfig) -> list[dict[str, Any]]:
+    """Draw, render and label the samples of one image, (H, W, 3) uint8 or scene light: their rows."""
     windows = MaskWindows(decode_all(record.regions))  # (R, H, W)
     areas = [region.area for region in record.regions]
     judge = _labeler(config.labels).open(developed(image), windows)
     rows = []
-    recipes = _draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
+    recipes = draw_recipes(record.image_id, areas, float(image.shape[0] * image.shape[1]), config)
     for k, (recipe, pair_id) in enumerate(recipes):
         measures = judge.measure(render(image, recipe, windows.masks))
         sample = Sample(
@@ -250,7 +262,7 @@ def _labeler(config: LabelSource) -> Labeler:
     return make_labeler(config)
 
 
-def _draw_recipes(
+def draw_recipes(
     image_id: str, areas: Sequence[float], image_area: float, config: BuildConfig
 ) -> Iterator[tuple[Recipe, str | None]]:
     """The recipes of an image's samples, each with the id of its pair. Every draw has a seed of its own."""

@@ -79,6 +79,22 @@ def list_sources(config: BuildConfig, tick: Callable[[int, int], None] | None = 
     return sources if config.select is None else select_sources(sources, config.select)
 
 
+def few_sources(config: BuildConfig, count: int) -> list[SourceImage]:
+    """Photographs to measure on, spread over those of a configuration; only these are read and hashed, however many
+    there are, and of the built-in ones only those are taken that need no network. The selection is left aside.
+
+    Raises:
+        DataError: no such folder, or no photograph in it.
+        MissingDependencyError: a built-in photograph is not there.
+    """
+    if config.source in (BUILTIN, BUILTIN_INSTALLED):
+        return _builtin_sources(True, None)[:count]
+    folder = Path(config.source)
+    names = _names_in(folder, config.recursive)
+    spread = dict.fromkeys(names[i * len(names) // count] for i in range(count))
+    return [SourceImage(name, name, "file", name, folder / name, _digest(folder / name)) for name in spread]
+
+
 def load_source(source: SourceImage, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The photograph, (H, W, 3): uint8, or uint16 scene light of a camera RAW file.
 
@@ -156,18 +172,7 @@ def _builtin_sources(installed_only: bool, tick: Callable[[int, int], None] | No
 
 
 def _folder_sources(folder: Path, recursive: bool, tick: Callable[[int, int], None] | None) -> list[SourceImage]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of photographs (source). Allowed: a folder, or '{BUILTIN}'.")
-    names = sorted(_image_names(folder, folder.rglob("*") if recursive else folder.iterdir()))
-    if not names:
-        hint = "" if recursive else " Set recursive=true if they are in sub-folders."
-        raise DataError(f"{folder} holds no photograph (files ending in {', '.join(IMAGE_SUFFIXES)}).{hint}")
-    odd = [name for name in names if not _is_text(name)]
-    if odd:
-        listed = ", ".join(ascii(name) for name in odd[:10])
-        raise DataError(
-            f"{folder}: {len(odd)} file names are not UTF-8 ({listed}); a data set cannot name them. Rename them."
-        )
+    names = _names_in(folder, recursive)
     stems = Counter(Path(name).stem for name in names)
     raw_stems = {Path(name).with_suffix("") for name in names if is_raw(name)}
     first_with: dict[str, str] = {}
@@ -185,6 +190,22 @@ def _folder_sources(folder: Path, recursive: bool, tick: Callable[[int, int], No
         if tick is not None:
             tick(done + 1, len(names))
     return sources
+
+
+def _names_in(folder: Path, recursive: bool) -> list[str]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of photographs (source). Allowed: a folder, or '{BUILTIN}'.")
+    names = sorted(_image_names(folder, folder.rglob("*") if recursive else folder.iterdir()))
+    if not names:
+        hint = "" if recursive else " Set recursive=true if they are in sub-folders."
+        raise DataError(f"{folder} holds no photograph (files ending in {', '.join(IMAGE_SUFFIXES)}).{hint}")
+    odd = [name for name in names if not _is_text(name)]
+    if odd:
+        listed = ", ".join(ascii(name) for name in odd[:10])
+        raise DataError(
+            f"{folder}: {len(odd)} file names are not UTF-8 ({listed}); a data set cannot name them. Rename them."
+        )
+    return names
 
 
 def _image_names(folder: Path, paths: Iterable[Path]) -> list[str]:

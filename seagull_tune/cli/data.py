@@ -21,6 +21,7 @@ from seagull_tune.cli.app import (
     show_plan,
 )
 from seagull_tune.cli.query import LabelMapsOption, MaxPixelsOption, SamCheckpointOption
+from seagull_tune.errors import ConfigError
 
 if TYPE_CHECKING:
     from seagull_tune.config.data import BuildConfig
@@ -38,10 +39,12 @@ ImageRoot = Annotated[
     epilog=example(
         "seagull-tune build --images photos --out data/mine",
         "seagull-tune build --images photos --regions label_maps --samples 40 --out data/mine",
+        "seagull-tune build --images photos --config configs/data/seagull-100w.yaml --plan 978720",
+        "seagull-tune build --images photos --set executor=ray --set ray_address=auto --out /shared/data/mine",
     )
 )
 def build(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the data set.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the data set.")] = None,
     images: Annotated[
         str | None, typer.Option("--images", metavar="DIR", help="Folder of photographs, or 'builtin'.")
     ] = None,
@@ -51,6 +54,10 @@ def build(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything that is drawn.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes; default: one per processor.")] = None,
     max_pixels: MaxPixelsOption = None,
+    plan: Annotated[
+        int | None,
+        typer.Option("--plan", metavar="N_IMAGES", min=1, help="Say what N_IMAGES distorted images would cost; stop."),
+    ] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,
@@ -69,9 +76,19 @@ def build(
     settings = resolve(BuildConfig, config, overrides(changes, sets), DEFAULT_BUILD)
     if "workers" not in settings.model_fields_set:
         settings = settings.model_copy(update={"workers": processors()})
+    if out is None and plan is None:
+        raise ConfigError("Where is the data set to be? Name a folder with --out, or ask for the cost with --plan.")
     if dry_run:
-        show_plan(settings, f"Build a data set in {out}:", f"  {plan_in_words(settings, out)}")
+        said = [f"Measure for some seconds what {plan:,} distorted images would cost."] if plan is not None else []
+        built = [f"Build a data set in {out}:", f"  {plan_in_words(settings, out)}"] if out is not None else []
+        show_plan(settings, *(said or built))
         return
+    if plan is not None:
+        from data_builders.estimate import estimate_build
+
+        typer.echo(estimate_build(settings, plan).describe())
+        return
+    assert out is not None
     from data_builders.pipeline import build_dataset
 
     summary = build_dataset(settings, out)

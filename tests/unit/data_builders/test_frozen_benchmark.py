@@ -11,7 +11,7 @@ import skimage.data
 
 from data_builders.regions import regions_of
 from data_builders.sampler import draw_recipe
-from data_builders.shards import _draw_recipes, _recipe_number
+from data_builders.shards import _recipe_number, draw_recipes
 from data_builders.sources import list_sources, load_source, views_of
 from seagull_tune.config.base import load_config
 from seagull_tune.config.data import BuildConfig
@@ -104,7 +104,7 @@ def test_the_recipes_of_bench_roi_have_the_published_hash(test_data: Path) -> No
         (view,) = views_of(*size, config.max_side, config.tile_side)
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
         areas = [region.area for region in regions_of(source, size, view, image, config.regions)]
-        drawn = _draw_recipes(source.image_id, areas, float(view.height * view.width), config)
+        drawn = draw_recipes(source.image_id, areas, float(view.height * view.width), config)
         recipes |= {f"{source.image_id}#{k:04d}": recipe for k, (recipe, _) in enumerate(drawn)}
     assert len(recipes) == 180
     assert _hash(recipes).startswith("72d9d66189395f9a")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_builders.sampler import STEP_ORDER, draw_pair, draw_recipe, eligible_regions, offered_severities
-from data_builders.shards import _draw_recipes
+from data_builders.shards import draw_recipes
 from seagull_tune.config.base import load_config
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.distortions import RecipeMix
@@ -157,7 +157,7 @@ def test_continuous_strengths_fill_the_scale_and_keep_their_severity() -> None:
 
 def test_types_go_round_in_the_setting_of_seagull_100w() -> None:
     config = load_config(BuildConfig, "configs/data/seagull-100w.yaml")
-    drawn = list(_draw_recipes("a", AREAS, sum(AREAS), config))
+    drawn = list(draw_recipes("a", AREAS, sum(AREAS), config))
     steps = [step for recipe, _ in drawn for step in recipe.steps]
     assert len(drawn) == len(steps) == 120
     assert Counter(step.type for step in steps) == dict.fromkeys(config.mix.types, 20)
@@ -191,7 +191,7 @@ def test_a_pair_that_cannot_differ_is_refused() -> None:
 
 def test_the_share_of_pairs_is_that_of_the_mix() -> None:
     config = BuildConfig.model_validate({"samples_per_image": 400, "mix": {"pairs": 0.5}})
-    drawn = [pair for name in "abcdef" for _, pair in _draw_recipes(name, AREAS, sum(AREAS), config)]
+    drawn = [pair for name in "abcdef" for _, pair in draw_recipes(name, AREAS, sum(AREAS), config)]
     assert len(drawn) == 2400
     pairs = Counter(pair for pair in drawn if pair is not None)
     assert set(pairs.values()) == {2}
@@ -199,5 +199,5 @@ def test_the_share_of_pairs_is_that_of_the_mix() -> None:
     for at, pair in enumerate(drawn[:-1]):
         if pair is not None and drawn[at - 1] != pair:
             assert drawn[at + 1] == pair, "the two samples of a pair follow each other"
-    all_paired = list(_draw_recipes("a", AREAS, sum(AREAS), config.model_copy(update={"mix": RecipeMix(pairs=1.0)})))
+    all_paired = list(draw_recipes("a", AREAS, sum(AREAS), config.model_copy(update={"mix": RecipeMix(pairs=1.0)})))
     assert all(pair is not None for _, pair in all_paired)
