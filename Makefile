@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-roi bench-startup wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-roi bench-build bench-startup wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ format: $(READY) ## let ruff format and sort imports
 bench-roi: $(READY) ## train and measure the ROI model on DATA=DIR (images/ and regions/), into runs/bench-roi
 	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-roi DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
 	$(PY) benchmarks/bench_roi.py --data "$(DATA)" --out runs/bench-roi $(if $(STEPS),--steps $(STEPS)) $(ARGS)
+
+bench-build: $(READY) ## measure how fast data sets are built and how small they are (photographs: DATA=DIR, else built in)
+	$(PY) benchmarks/build_rate.py $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py

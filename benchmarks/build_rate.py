@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -99,6 +100,12 @@ def processor_seconds(work: Callable[[], object]) -> float:
         return time.process_time() - started
 
 
+def children_seconds() -> float:
+    """Processor seconds of all processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def per_sample(config: BuildConfig) -> tuple[float, float, float]:
     """Processor seconds per sample of rendering and labelling 30 regions, of one, and of the floor."""
     thirty = one = floor = 0.0
@@ -146,9 +153,10 @@ def measure(data: str, count: int, samples: int, workers: int) -> list[Line]:
         alone, together = configuration(folder, samples, 1), configuration(folder, samples, workers)
         thirty, one, floor = per_sample(alone)
         ours = processor_seconds(lambda: build_dataset(alone, folder / "one", show_progress=False)) / (count * samples)
-        started = time.monotonic()
+        started, used = time.monotonic(), children_seconds()
         summary = build_dataset(together, folder / "many", show_progress=False)
         rate = summary.n_samples / (time.monotonic() - started)
+        undisturbed = summary.n_samples * workers / (children_seconds() - used)
         size, pixels = stored(folder / "many")
     per_region = size / (summary.n_samples * REGIONS)
     busy = os.getloadavg()[0]
@@ -156,6 +164,7 @@ def measure(data: str, count: int, samples: int, workers: int) -> list[Line]:
         Line(f"{REGIONS} regions against 1", f"{thirty / one:.2f} x", f"<= {MOST_TIMES} x", thirty / one <= MOST_TIMES),
         Line(f"executor, {workers} processes (load of the machine {busy:.1f})", f"{rate:.1f} images/s",
              f">= {LEAST_RATE:.0f}", rate >= LEAST_RATE),
+        Line("– if no other process ran (by processor time)", f"{undisturbed:.1f} images/s"),
         Line("builder, per processor", f"{1 / ours:.1f} images/s"),
         Line("floor, per processor", f"{1 / floor:.1f} images/s"),
         Line("builder as a share of the floor", f"{floor / ours:.0%}", f">= {LEAST_SHARE:.0%}",

@@ -1,7 +1,8 @@
 """What a large build will cost: the first photographs are built for a few seconds, and the rates are multiplied.
 
 Processor time is counted, not time on the clock: what else the machine does changes little. The files' fixed part
-(headers, footers) is left out, since it vanishes in shards of many rows.
+(headers, footers) is left out, since it vanishes in shards of many rows; few rows still compress worse than many, so
+the bytes are an upper bound.
 """
 
 from __future__ import annotations
@@ -100,25 +101,32 @@ class Estimate:
         rate, gpu = self.rate, self.gpu_hours
         if gpu is None:
             gpu_line = f"not measured: SAM is to run on {self.config.regions.sam.device!r}, which this machine lacks"
-        elif self.config.regions.method == "sam" and not gpu:
-            gpu_line = "0 (SAM runs on processors here, and is counted there)"
+        elif self.config.regions.method != "sam":
+            gpu_line = "0 (no part of it needs one)"
+        elif not gpu:
+            gpu_line = "0 (SAM is to run on processors, and is counted there)"
         else:
             gpu_line = f"{gpu:,.1f}"
         times = ", ".join(f"{n}: {_duration(self.hours_on(n))}" for n in MACHINES)
-        return "\n".join(
-            [
-                f"{self.n_samples:,} distorted images of {self.n_photographs:,} photographs, {self.n_regions:,} labelled "
-                f"regions ({rate.regions:.1f} per image)",
-                f"  measured here: {rate.samples} samples of {rate.photographs} photographs; "
-                f"{1.0 / rate.sample_seconds:.1f} samples per second and processor, "
-                f"{rate.photograph_seconds:.2f} s per photograph for its regions",
-                f"  CPU hours:     {self.cpu_hours:,.1f}",
-                f"  GPU hours:     {gpu_line}",
-                f"  bytes on disk: {_size(self.bytes)} ({self.bytes / max(1, self.n_regions):.1f} per labelled region)",
-                f"  time on n machines of {self.config.workers} processes: {times}"
-                + (" (without the GPU's part)" if gpu is None else ""),
-            ]
+        processes = f"{self.config.workers} process{'es' if self.config.workers > 1 else ''}"
+        counts = (
+            f"{self.n_samples:,} distorted images of {self.n_photographs:,} photographs, "
+            f"{self.n_regions:,} labelled regions ({rate.regions:.1f} per image)"
         )
+        measured = (
+            f"  measured here: {rate.samples} samples of {rate.photographs} photographs, "
+            f"{1.0 / rate.sample_seconds:.1f} samples per second of a processor, "
+            f"{rate.photograph_seconds:.2f} s per photograph to read it and find its regions"
+        )
+        lines = (
+            counts,
+            measured,
+            f"  CPU hours:     {self.cpu_hours:,.1f}",
+            f"  GPU hours:     {gpu_line}",
+            f"  bytes on disk: {_size(self.bytes)} ({self.bytes / max(1, self.n_regions):.1f} per labelled region)",
+            f"  time on n machines of {processes}: {times}" + (" (without the GPU's part)" if gpu is None else ""),
+        )
+        return "\n".join(lines)
 
 
 def estimate_build(config: BuildConfig, n_samples: int, seconds: float = 5.0) -> Estimate:
@@ -175,8 +183,8 @@ def measure_rate(config: BuildConfig, scratch: Path, seconds: float) -> Rate:
         photograph_seconds=work.opening_cpu / work.photographs,
         gpu_seconds=None if on_gpu and not gpu_is_there else finding / work.photographs,
         sample_seconds=work.labelling_cpu / len(work.samples),
-        photograph_bytes=_stored(work.images, IMAGES_FEATURES, scratch) / work.photographs,
-        sample_bytes=_stored(work.samples, SAMPLES_FEATURES, scratch) / len(work.samples),
+        photograph_bytes=_stored(work.images, IMAGES_FEATURES, scratch) * len(work.images) / work.photographs,
+        sample_bytes=_stored(work.samples, SAMPLES_FEATURES, scratch),
         regions=sum(len(row["labels"]) for row in work.samples) / len(work.samples),
     )
 
@@ -221,14 +229,14 @@ def _task(config: BuildConfig, sources: Sequence[SourceImage], scratch: Path, se
     return ShardTask(scratch, "measured.parquet", "", measured, tuple(sources), splits)
 
 
-def _stored(rows: Sequence[Mapping[str, Any]], features: Features, scratch: Path) -> int:
-    """Bytes of rows in a Parquet file, without its fixed part."""
+def _stored(rows: Sequence[Mapping[str, Any]], features: Features, scratch: Path) -> float:
+    """Bytes that one more row takes in a Parquet file: those of the second half of ``rows``, where there is a first."""
     sizes = []
-    for part in (rows, rows[:0]):
+    for part in (rows, rows[: len(rows) // 2]):
         file = scratch / "rows.parquet"
         write_table(to_table(part, features, {}), file)
         sizes.append(file.stat().st_size)
-    return sizes[0] - sizes[1]
+    return (sizes[0] - sizes[1]) / (len(rows) - len(rows) // 2)
 
 
 def _gpu_is_there() -> bool:

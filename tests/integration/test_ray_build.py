@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pytest
@@ -21,24 +19,7 @@ from seagull_tune.errors import DataError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (the extra 'cluster')")
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def node() -> Iterator[Any]:
-    """A cluster of its own, of two processors of this machine."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    yield made
-    ray.shutdown()
-    made.shutdown()
-
-
-@pytest.fixture
-def cluster(node: Any) -> str:
-    """The address of that cluster."""
-    return str(node.address)
+pytestmark = [pytest.mark.integration, pytest.mark.slow]  # a cluster takes half a minute to start
 
 
 def _config(folder: Path, **keys: object) -> BuildConfig:
@@ -79,30 +60,32 @@ def _slow(number: int) -> int:
     return number
 
 
-def test_a_killed_worker_costs_its_task_only(cluster: str, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_its_task_only(tmp_path: Path) -> None:
     tasks = [(tmp_path / "killed", number) for number in range(8)]
-    found = list(RayExecutor(2, cluster).run(_once_killed, tasks))
+    found = list(RayExecutor(2).run(_once_killed, tasks))
     assert sorted(square for square, _ in found) == [n * n for n in range(8)]
     assert (tmp_path / "killed").exists() and len({process for _, process in found}) >= 2
     assert os.getpid() not in {process for _, process in found}
 
 
-def test_errors_of_tasks_come_through(cluster: str) -> None:
+def test_errors_of_tasks_come_through() -> None:
     with pytest.raises(DataError, match="7 is no photograph"):
-        list(RayExecutor(2, cluster).run(_refuse, [7]))
+        list(RayExecutor(2).run(_refuse, [7]))
 
 
-def test_the_same_bytes_as_in_this_process(cluster: str, photographs: Path, tmp_path: Path) -> None:
-    config = _config(photographs, executor="ray", ray_address=cluster)
+def test_the_same_bytes_as_in_this_process(photographs: Path, tmp_path: Path) -> None:
+    config = _config(photographs, executor="ray")
     assert build_dataset(config, tmp_path / "ray", show_progress=False).n_built == 6
     build_dataset(_config(photographs, workers=1), tmp_path / "local", show_progress=False)
     assert _content(tmp_path / "ray") == _content(tmp_path / "local")
 
 
-def test_a_cluster_that_goes_away_is_told(node: Any) -> None:
-    results = RayExecutor(2, node.address).run(_slow, list(range(400)))
+def test_a_cluster_that_goes_away_is_told() -> None:
+    results = RayExecutor(2).run(_slow, list(range(400)))
     assert next(results) in range(400)
-    node.head_node.kill_all_processes(check_alive=False, allow_graceful=False)  # its own, by their ids
+    ray._private.worker._global_node.kill_all_processes(
+        check_alive=False, allow_graceful=False
+    )  # its own, by their ids
     with pytest.raises(DataError, match=r"went away.*run the same command again"):
         list(results)
 
