@@ -18,8 +18,9 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,7 @@ from seagull_tune.distortions.recipe import render, severities_of
 from seagull_tune.distortions.scene import developed
 from seagull_tune.fullref.measure import Reference, measure_regions
 from seagull_tune.images import read_image
+from seagull_tune.records import Recipe
 from seagull_tune.regions.windows import MaskWindows
 
 SIDE, REGIONS = 512, 30
@@ -106,35 +108,36 @@ def children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def label(image: np.ndarray, masks: np.ndarray, recipes: Sequence[Recipe]) -> None:
+    """Render and label, as the builder does."""
+    reference, windows = Reference(image), MaskWindows(masks)
+    for recipe in recipes:
+        measure_regions(reference.compare(render(image, recipe, windows.masks)), windows)
+        severities_of(recipe, windows)
+
+
+def least(path: Path, recipes: Sequence[Recipe]) -> None:
+    """The floor: decode once, distort, and make one map per distorted image."""
+    image = read_image(path)
+    reference, nothing = Reference(image), np.zeros((0, SIDE, SIDE), np.bool_)
+    for recipe in recipes:
+        reference.compare(render(image, recipe, nothing))
+
+
 def per_sample(config: BuildConfig) -> tuple[float, float, float]:
     """Processor seconds per sample of rendering and labelling 30 regions, of one, and of the floor."""
-    thirty = one = floor = 0.0
-    count = 0
+    totals, count = np.zeros(3), 0
     for number, source in enumerate(list_sources(config)):
         recipes = [recipe for recipe, _ in draw_recipes(source.image_id, [1.0] * REGIONS, float(SIDE * SIDE), config)]
         labels = label_map(number)
         masks = np.stack([labels == value for value in range(1, REGIONS + 1)])
         image = read_image(source.path)
-        nothing = masks[:0]
-
-        def label(chosen: np.ndarray, image: np.ndarray = image, recipes: list = recipes) -> None:
-            reference, windows = Reference(image), MaskWindows(chosen)
-            for recipe in recipes:
-                measure_regions(reference.compare(render(image, recipe, windows.masks)), windows)
-                severities_of(recipe, windows)
-
-        def least(path: Path = source.path, recipes: list = recipes, nothing: np.ndarray = nothing) -> None:
-            image = read_image(path)
-            reference = Reference(image)
-            for recipe in recipes:
-                reference.compare(render(image, recipe, nothing))
-
-        label(masks[:1])  # tables that are made once
-        thirty += processor_seconds(lambda label=label, masks=masks: label(masks))
-        one += processor_seconds(lambda label=label, masks=masks: label(masks[:1]))
-        floor += processor_seconds(least)
+        label(image, masks, recipes[:1])  # tables that are made once
+        work = (partial(label, image, masks), partial(label, image, masks[:1]), partial(least, source.path))
+        totals += [processor_seconds(partial(part, recipes)) for part in work]
         count += len(recipes)
-    return thirty / count, one / count, floor / count
+    thirty, one, floor = (totals / count).tolist()
+    return thirty, one, floor
 
 
 def stored(folder: Path) -> tuple[int, int]:
@@ -152,7 +155,7 @@ def measure(data: str, count: int, samples: int, workers: int) -> list[Line]:
         prepare(data, count, folder)
         alone, together = configuration(folder, samples, 1), configuration(folder, samples, workers)
         thirty, one, floor = per_sample(alone)
-        ours = processor_seconds(lambda: build_dataset(alone, folder / "one", show_progress=False)) / (count * samples)
+        ours = processor_seconds(partial(build_dataset, alone, folder / "one", show_progress=False)) / (count * samples)
         started, used = time.monotonic(), children_seconds()
         summary = build_dataset(together, folder / "many", show_progress=False)
         rate = summary.n_samples / (time.monotonic() - started)

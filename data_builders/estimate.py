@@ -135,7 +135,7 @@ def estimate_build(config: BuildConfig, n_samples: int, seconds: float = 5.0) ->
     Args:
         config: the build; its photographs are what is measured on.
         n_samples: distorted images that are planned.
-        seconds: for measuring; at least one photograph is measured, however long it takes.
+        seconds: of processor time for measuring; at least one photograph is measured, however long it takes.
 
     Raises:
         DataError: no photograph can be built.
@@ -151,7 +151,7 @@ def measure_rate(config: BuildConfig, scratch: Path, seconds: float) -> Rate:
     Args:
         config: the build.
         scratch: an empty folder.
-        seconds: no further photograph is begun after them.
+        seconds: of processor time; no further photograph is begun after them.
 
     Raises:
         DataError: no photograph can be built.
@@ -163,9 +163,9 @@ def measure_rate(config: BuildConfig, scratch: Path, seconds: float) -> Rate:
     sources = few_sources(config, _PHOTOGRAPHS)
     task = _task(config, sources, scratch, segmented=gpu_is_there or not on_gpu)
     warm = False
-    started = time.monotonic()
+    started = time.process_time()
     for source in (sources[0], *sources):  # the first one twice: what is loaded once does not count
-        if (work.photographs or problems) and time.monotonic() - started > seconds:
+        if (work.photographs or problems) and time.process_time() - started > seconds:
             break
         try:
             part = _build(source, task)

@@ -162,7 +162,8 @@ class RayExecutor:
         actor = ray.remote(_Actor).options(**options)
         head, last_seen = ray.get_runtime_context().gcs_address, time.monotonic()
         free = [actor.remote() for _ in range(workers)]
-        left, running = list(reversed(tasks)), {}
+        left = list(reversed(tasks))
+        running: dict[Any, Any] = {}
         while left or running:
             while left and free:
                 worker = free.pop()
