@@ -1,8 +1,7 @@
 """What a large build will cost: the first photographs are built for a few seconds, and the rates are multiplied.
 
 Processor time is counted, not time on the clock: what else the machine does changes little. The files' fixed part
-(headers, footers) is left out, since it vanishes in shards of many rows; few rows still compress worse than many, so
-the bytes are an upper bound.
+(headers, footers: some 10 kB a shard) is left out.
 """
 
 from __future__ import annotations
