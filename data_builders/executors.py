@@ -137,14 +137,13 @@ class RayExecutor:
                 "executor 'ray' needs Ray: pip install 'seagull-tune[cluster]', on every machine of the cluster."
             ) from error
         workers = min(self.workers, len(tasks))
+        if self.address is not None and ":" in self.address and not _answers(self.address):
+            raise self._not_there("nothing answers there")  # Ray itself would try for minutes
         try:
             own = {"num_cpus": workers, "include_dashboard": False} if self.address is None else {}
             ray.init(address=self.address or "local", log_to_driver=False, logging_level="error", **own)
-        except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise DataError(
-                f"The Ray cluster {self.address or 'of this machine'} cannot be reached or started: {error}. Start "
-                "one with `ray start --head`, and name it with ray_address."
-            ) from error
+        except Exception as error:  # Ray raises bare ones where starting takes too long
+            raise self._not_there(str(error)) from error
         try:
             yield from self._run_on(ray, workers, function, tasks)
         except ray.exceptions.RayTaskError as error:
@@ -153,6 +152,12 @@ class RayExecutor:
             raise _cluster_gone(self.address, str(error).splitlines()[0]) from error
         finally:
             ray.shutdown()
+
+    def _not_there(self, reason: str) -> DataError:
+        return DataError(
+            f"The Ray cluster {self.address or 'of this machine'} cannot be reached or started: {reason}. Start one "
+            "with `ray start --head`, and name it with ray_address."
+        )
 
     def _run_on(
         self, ray: Any, workers: int, function: Callable[[Task], Result], tasks: Sequence[Task]
@@ -190,10 +195,11 @@ class _Actor:
 
 
 def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
+    """Whether something listens at HOST:PORT; ``ray://HOST:PORT`` is its client's form."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_POLL_SECONDS).close()
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 
