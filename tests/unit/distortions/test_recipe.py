@@ -6,6 +6,7 @@ import skimage.data
 
 from seagull_tune.distortions import VARIANTS
 from seagull_tune.distortions.recipe import (
+    _blend,
     recipe_from_json,
     recipe_hash,
     recipe_to_json,
@@ -180,5 +181,17 @@ def test_bad_input_is_named() -> None:
         render(COFFEE, Recipe((DistortionStep("blur", "gaussian", 2),)), masks)
     with pytest.raises(DataError, match="uint8 RGB"):
         render(COFFEE[..., 0], Recipe(), masks)
-    with pytest.raises(RegionError, match="Region 1 has an empty mask"):
+    with pytest.raises(RegionError, match="Region 1 is empty"):
         severities_of(Recipe((_step(regions=(0,)),)), masks & np.array([True, False, True])[:, None, None])
+
+
+def test_blending_divides_exactly() -> None:
+    """By shifts, as by an integer division: every code, weight and a span of targets."""
+    codes, weights = (np.ascontiguousarray(grid, np.uint8) for grid in np.mgrid[:256, :256])
+    for start in (0, 1, 100, 254, 255):
+        target = np.full((256, 256, 3), start, np.uint8)
+        distorted = np.repeat(codes[:, :, None], 3, axis=2)
+        share = weights[:, :, None].astype(np.int64)
+        expected = (start * (255 - share) + distorted * share + 127) // 255
+        _blend(target, distorted, weights)
+        assert (target == expected).all()
