@@ -100,7 +100,7 @@ class RatingRule(StrictModel):
         min_srcc: raters whose SRCC with the mean of all others is below it are left out, the worst first, one at a
             time, as long as three or more are left.
         min_common: raters who share fewer regions with others than this cannot be judged: they are kept, and named.
-        bt500: whether raters are screened by outliers too (ITU-R BT.500, Annex 1, 2.3). That test rejects about one
+        bt500: whether raters are screened by outliers too (ITU-R BT.500). That test rejects about one
             honest rater in twenty where twenty or more rated a region, and nobody where fewer than six did.
         min_raters: regions with fewer ratings than this, after screening, are left out.
     """
