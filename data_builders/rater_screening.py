@@ -4,7 +4,7 @@
        below the limit is left out, and everything is computed anew without them, until nobody is below it. Giving
        always the same score says nothing, and counts as the worst. With fewer than three raters nobody can tell who is
        wrong, so nobody is left out.
-    2. outliers, among those who stay: ITU-R BT.500-14, Annex 1 to Part 1, 2.3 (the test on kurtosis), in one pass.
+    2. outliers, among those who stay: ITU-R BT.500 (its screening of observers by a test on kurtosis), in one pass.
 
 Legend: N ratings, U regions, P raters.
 """

@@ -5,13 +5,14 @@
 Recipes are drawn from configs/data/default.yaml over regions of the graph segmenter. The inner knots of a map are the
 borders between the levels, put where each level gets the same share of the labels; what is (nearly) untouched is
 excellent, whatever its share. ``--check`` fits nothing and prints the levels' shares with the shipped maps, and with
-our measure's own; a level under 10 % is pointed out, and the exit code is 1.
+our measure's own; a level under 10 % is pointed out, and the exit code is 1. Which variants were never drawn is said.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from seagull_tune.config.base import load_config, resolve_asset
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.labels import Calibration, CalibrationTable
 from seagull_tune.distortions.recipe import render
+from seagull_tune.distortions.registry import VARIANTS
 from seagull_tune.files import atomic_write_text
 from seagull_tune.levels import QUALITY_LEVELS, nearest_level
 from seagull_tune.regions.masks import decode_all
@@ -52,8 +54,25 @@ def fit_knots(raw: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (worst, *(round(float(b), 5) for b in borders), 1.0), (0.0, *_BORDERS, 1.0)
 
 
-def measure(images: Sequence[np.ndarray], labelers: Mapping[str, Labeler], samples: int) -> dict[str, np.ndarray]:
-    """What labelers say of the default mixture: name -> values (N,).
+@dataclass(frozen=True)
+class Measured:
+    """What labelers say of the default mixture.
+
+    Attributes:
+        values: name of the labeler -> values (N,), float64.
+        variants: the variants that were drawn, (type, variant).
+    """
+
+    values: dict[str, np.ndarray]
+    variants: frozenset[tuple[str, str]]
+
+    def missing(self) -> list[str]:
+        """The variants that were never drawn, as ``TYPE/NAME``."""
+        return [f"{kind}/{name}" for kind, name in VARIANTS if (kind, name) not in self.variants]
+
+
+def measure(images: Sequence[np.ndarray], labelers: Mapping[str, Labeler], samples: int) -> Measured:
+    """Ask labelers about the default mixture.
 
     Args:
         images: photographs, uint8 RGB (H, W, 3).
@@ -63,6 +82,7 @@ def measure(images: Sequence[np.ndarray], labelers: Mapping[str, Labeler], sampl
     config = load_config(BuildConfig, "configs/data/default.yaml", [])
     segmenter = build_segmenter("graph")
     found: dict[str, list[np.ndarray]] = {name: [] for name in labelers}
+    drawn: set[tuple[str, str]] = set()
     with progress_bar("Measuring", "photographs", True) as tick:
         for number, image in enumerate(images):
             regions = segmenter.segment(image)
@@ -71,11 +91,13 @@ def measure(images: Sequence[np.ndarray], labelers: Mapping[str, Labeler], sampl
             for k in range(samples):
                 rng = np.random.Generator(np.random.PCG64([number, k]))
                 area = float(image.shape[0] * image.shape[1])
-                distorted = render(image, draw_recipe(config.mix, len(areas), areas, rng, image_area=area), masks)
+                recipe = draw_recipe(config.mix, len(areas), areas, rng, image_area=area)
+                drawn.update((step.type, step.variant) for step in recipe.steps)
+                distorted = render(image, recipe, masks)
                 for name, judge in judges.items():
                     found[name].append(judge.measure(distorted).quality)
             tick(number + 1, len(images))
-    return {name: np.concatenate(values) for name, values in found.items()}
+    return Measured({name: np.concatenate(values) for name, values in found.items()}, frozenset(drawn))
 
 
 def level_shares(quality: np.ndarray) -> dict[str, float]:
@@ -113,7 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured_on += f" and {len(more)} of {options.images.parent.name}"
     shipped = {name: None if not options.check else shipped_calibration(name) for name in METRICS}
     labelers: dict[str, Labeler] = {name: MapLabeler(METRICS[name], shipped[name]) for name in METRICS}
-    values = measure(images, {"seagull": SeagullLabeler(), **labelers}, options.samples)
+    measured = measure(images, {"seagull": SeagullLabeler(), **labelers}, options.samples)
+    values, missing = measured.values, measured.missing()
+    never = f"; never drawn, take more --samples: {', '.join(missing)}" if missing else ""
+    print(f"{len(measured.variants)} of {len(VARIANTS)} variants{never}")
     if not options.check:
         fitted = {}
         for name in METRICS:

@@ -220,6 +220,7 @@ def lint_prompts(
     epilog=example(
         "seagull-tune messages runs/quickstart/data --out messages.jsonl",
         "seagull-tune messages runs/quickstart/data --split train --set conversation.turns=2 --out train.jsonl",
+        "seagull-tune messages data/with-pairs --pairs --out messages.jsonl",
     )
 )
 def messages(
@@ -230,6 +231,7 @@ def messages(
     prompts: Annotated[
         Path | None, typer.Option("--prompts", metavar="DIR", help="Prompts of your own; default: the package's.")
     ] = None,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Also conversations about both pictures of a pair.")] = False,
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,
@@ -237,7 +239,7 @@ def messages(
     """Write the questions and answers of a data set as JSON lines, as a training would draw them."""
     from seagull_tune.config.tools import MessagesConfig
 
-    changes = {"split": split, "visits": visits, "prompts": prompts}
+    changes = {"split": split, "visits": visits, "prompts": prompts, "pairs": pairs or None}
     settings = resolve(MessagesConfig, config, overrides(changes, sets))
     if dry_run:
         show_plan(settings, f"Write the conversations of the data set {dataset} into {out}; no picture is read.")
@@ -248,5 +250,5 @@ def messages(
 
     texts = load_prompts(settings.prompts)
     rows = RoiDataset(dataset, settings.split)
-    count = write_messages(rows, out, texts, settings.conversation, settings.visits)
+    count = write_messages(rows, out, texts, settings.conversation, settings.visits, pairs=settings.pairs)
     typer.echo(f"{count} conversations: {out}")

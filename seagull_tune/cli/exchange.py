@@ -36,6 +36,7 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", help="Processes;
     epilog=example(
         "seagull-tune export runs/quickstart/data --format coco --out exported",
         "seagull-tune export runs/quickstart/data --format llava --split train --out exported",
+        "seagull-tune export data/with-pairs --format llava --pairs --out exported",
     )
 )
 def export(
@@ -44,6 +45,9 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the export.")],
     split: Annotated[str | None, typer.Option("--split", help="train, validation or test; default: all.")] = None,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="Write no pictures (llava, coco).")] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Also conversations about both pictures of a pair (llava).")
+    ] = False,
     image_root: ImageRoot = None,
     workers: WorkersOption = None,
     max_pixels: MaxPixelsOption = None,
@@ -56,7 +60,7 @@ def export(
 
     changes = {
         "format": format, "split": split, "image_root": image_root, "workers": workers, "max_pixels": max_pixels,
-        "pictures": False if labels_only else None,
+        "pictures": False if labels_only else None, "pairs": pairs or None,
     }  # fmt: skip
     settings = resolve(ExportConfig, config, overrides(changes, sets))
     if "workers" not in settings.model_fields_set:

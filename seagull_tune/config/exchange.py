@@ -27,6 +27,7 @@ class ExportConfig(StrictModel):
         passes: conversations per sample (``llava``); pass 0 is what the first epoch of a training sees.
         conversation: how conversations are drawn (``llava``); a training's own settings give its own conversations.
         prompts: folder of prompts (``llava``); None takes the shipped ones.
+        pairs: whether conversations about both pictures of every pair are written too (``llava``).
     """
 
     format: ExportFormat
@@ -38,9 +39,12 @@ class ExportConfig(StrictModel):
     passes: Annotated[int, Field(ge=1, le=1000)] = 1
     conversation: ConversationSettings = ConversationSettings()
     prompts: Path | None = None
+    pairs: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.pairs and self.format != "llava":
+            raise ValueError(f"pairs are conversations, and {self.format!r} has none; export them as 'llava'")
         if self.format == "seagull" and not self.pictures:
             raise ValueError("the layout 'seagull' is one of pictures; leave pictures true, or use 'coco' or 'llava'")
         return self
@@ -96,7 +100,7 @@ class RatingRule(StrictModel):
         min_srcc: raters whose SRCC with the mean of all others is below it are left out, the worst first, one at a
             time, as long as three or more are left.
         min_common: raters who share fewer regions with others than this cannot be judged: they are kept, and named.
-        bt500: whether raters are screened by outliers too (ITU-R BT.500, Annex 1, 2.3). That test rejects about one
+        bt500: whether raters are screened by outliers too (ITU-R BT.500). That test rejects about one
             honest rater in twenty where twenty or more rated a region, and nobody where fewer than six did.
         min_raters: regions with fewer ratings than this, after screening, are left out.
     """

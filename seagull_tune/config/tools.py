@@ -88,12 +88,14 @@ class MessagesConfig(StrictModel):
         visits: conversations per sample; a training of as many passes draws the same ones.
         prompts: folder of prompt files; none is the package's own.
         conversation: how conversations are drawn.
+        pairs: whether conversations about both pictures of every pair follow.
     """
 
     split: SplitName | None = None
     visits: Annotated[int, Field(ge=1)] = 1
     prompts: Path | None = None
     conversation: ConversationSettings = ConversationSettings()
+    pairs: bool = False
 
 
 class DoctorConfig(StrictModel):

@@ -9,10 +9,19 @@ A data set stores no message: every row has a seed, and :func:`sample_messages` 
 
 ``<region N>`` is the region of the image with the index ``regions[N - 1]``; ``values`` are the value words in their
 order, with soft targets over the vocabulary of their kind (``instructions.answers.SLOT_WORDS``).
+
+Of a pair (two versions of one image) a line can be written that shows both pictures; a training draws none of these:
+
+    {"sample_ids": [..., ...], "pair_id": ..., "image_id": ..., "split": ..., "visit": 0, "regions": [2, 2],
+     "pictures": [0, 1], "messages": [{"role": "user", "content": "<image><image>Which version looks ..."}, ...]}
+
+The two ``<image>`` are the pictures of ``sample_ids``, and ``<region N>`` is in the one with the index
+``pictures[N - 1]``.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +35,7 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write
 from seagull_tune.instructions.converse import Conversation, check_tasks, sample_conversation
+from seagull_tune.instructions.pairs import PairConversation, pair_conversation
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.records import Message, Sample
 
@@ -98,6 +108,64 @@ def sample_messages(
             yield SampleMessages(sample, splits[sample.image_id], visit, conversation)
 
 
+@dataclass(frozen=True)
+class PairMessages:
+    """The conversation of one visit of a pair of samples.
+
+    Attributes:
+        split: of their image.
+        visit: from 0.
+        conversation: messages, the two samples, and which regions of which picture they speak of.
+    """
+
+    split: str
+    visit: int
+    conversation: PairConversation
+
+    def as_row(self) -> dict[str, Any]:
+        """What a line of an export holds."""
+        first = self.conversation.samples[0]
+        return {
+            "sample_ids": [sample.sample_id for sample in self.conversation.samples],
+            "pair_id": first.pair_id,
+            "image_id": first.image_id,
+            "split": self.split,
+            "visit": self.visit,
+            "regions": list(self.conversation.region_order),
+            "pictures": list(self.conversation.region_pictures),
+            "messages": [_message_row(message) for message in self.conversation.messages],
+        }
+
+
+def pair_messages(
+    rows: RoiDataset,
+    prompts: PromptLibrary | None = None,
+    settings: ConversationSettings | None = None,
+    visits: int = 1,
+) -> Iterator[PairMessages]:
+    """The conversations about two pictures of all labelled pairs, in the order of the rows; no picture is read.
+
+    Args: as in :func:`sample_messages`.
+
+    Raises:
+        DataError: the data set has no pair with labels, a row is damaged, the prompts lack the task ``versions``, or
+            ``visits`` is below 1.
+    """
+    if visits < 1:
+        raise DataError(f"{visits} visits; at least 1 is needed.")
+    prompts = load_prompts() if prompts is None else prompts
+    settings = ConversationSettings() if settings is None else settings
+    pairs = [(rows.sample(first), rows.sample(second)) for first, second in rows.pairs]
+    pairs = [pair for pair in pairs if pair[0].labels]
+    if not pairs:
+        where = "" if rows.split is None else f" in split {rows.split!r}"
+        raise DataError(f"{rows.folder} has no pair with labels{where}: build it with mix.pairs above 0.")
+    for first, second in pairs:
+        split = rows.image_record(first.image_id).split
+        for visit in range(visits):
+            yield PairMessages(split, visit, pair_conversation(first, second, prompts, settings, visit))
+
+
 def write_messages(
     rows: RoiDataset,
     out: Path,
@@ -105,6 +173,7 @@ def write_messages(
     settings: ConversationSettings | None = None,
     visits: int = 1,
     show_progress: bool = True,
+    pairs: bool = False,
 ) -> int:
     """Write the conversations of all samples as JSON lines; the file appears whole or not at all.
 
@@ -112,21 +181,23 @@ def write_messages(
         rows, prompts, settings, visits: as in :func:`sample_messages`.
         out: the file; an existing one is replaced.
         show_progress: whether progress is shown on standard error.
+        pairs: whether those of all pairs follow (:func:`pair_messages`).
 
     Returns:
         How many conversations were written.
 
     Raises:
-        DataError: as :func:`sample_messages`.
+        DataError: as :func:`sample_messages` and, with ``pairs``, :func:`pair_messages`.
     """
     written = 0
-    drawn = sample_messages(rows, prompts, settings, visits)
+    total = (len(rows) + (len(rows.pairs) if pairs else 0)) * visits
+    drawn: Iterator[SampleMessages | PairMessages] = sample_messages(rows, prompts, settings, visits)
+    if pairs:
+        drawn = itertools.chain(drawn, pair_messages(rows, prompts, settings, visits))
 
     def lines() -> Iterator[bytes]:
         nonlocal written
-        for item in tqdm(
-            drawn, total=len(rows) * visits, desc="Messages", unit="conversations", disable=not show_progress
-        ):
+        for item in tqdm(drawn, total=total, desc="Messages", unit="conversations", disable=not show_progress):
             yield (json.dumps(item.as_row(), ensure_ascii=False) + "\n").encode()
             written += 1
 

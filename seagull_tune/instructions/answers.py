@@ -150,7 +150,7 @@ def _choice(task: str, labels: Sequence[RegionLabel]) -> int | None:
     """The region that an answer chooses, for tasks that choose one."""
     if "choice" not in TASK_RULES[task].optional:
         return None
-    return better_of(*labels) if task == "comparison" else first_to_fix(labels)
+    return better_of(*labels) if TASK_RULES[task].compares else first_to_fix(labels)
 
 
 def _tells_optional(task: str, labels: Sequence[RegionLabel]) -> bool:

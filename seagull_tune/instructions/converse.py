@@ -166,9 +166,10 @@ def question_parts(
     mentioned = [Part(region=region) for region in ([regions] if isinstance(regions, int) else regions)]
     slots: dict[str, Sequence[Part]] = {"region": mentioned[:1]}
     if len(mentioned) > 1:
-        form = (load_prompts() if prompts is None else prompts).lists["regions"]
-        items = [_filled(form.item, {"region": [part]}) for part in mentioned]
-        slots |= {"other": mentioned[1:2], "regions": lists.joined(form, items)}
+        slots["other"] = mentioned[1:2]
+        if "regions" in slots_of(question):
+            form = (load_prompts() if prompts is None else prompts).lists["regions"]
+            slots["regions"] = lists.joined(form, [_filled(form.item, {"region": [part]}) for part in mentioned])
     if type_name is not None:
         slots["type"] = [Part(text=type_name)]
     missing = [name for name in slots_of(question) if name not in slots]

@@ -199,7 +199,7 @@ def _truth(task: str, labels: Sequence[RegionLabel]) -> ParsedAnswer:
     def centre(score: float, words: Sequence[str]) -> float:
         return level_centres(len(words))[words.index(nearest_level(score, words))]
 
-    choice = better_of(*labels) if task == "comparison" else first_to_fix(labels)
+    choice = better_of(*labels) if TASK_RULES[task].compares else first_to_fix(labels)
     subject = labels[choice or 0]
     return ParsedAnswer(
         quality=centre(subject.quality, QUALITY_LEVELS),

@@ -1,6 +1,6 @@
 """Which tasks, lists and phrases there are, and which slots their texts hold. The texts themselves are in ``prompts/``.
 
-A slot is written in braces. In questions: ``{region}``, ``{other}`` (the second region of a pair), ``{regions}`` (all
+A slot is written in braces. In questions: ``{region}``, ``{other}`` (the second of two regions), ``{regions}`` (all
 regions of a group) and ``{type}``. In answers: value words (``{quality}``, ``{importance}``, ``{judgement}``,
 ``{first_quality}``, ``{second_quality}``), an ordinal (``{choice}``), the lists of :data:`LIST_RULES`, and ``{json}``.
 """
@@ -26,6 +26,8 @@ class TaskRule:
         core: whether every prompt folder has the task. Folders of older checkpoints lack the others.
         diagnoses: whether it is asked only where severities are known: its answer tells them, or it is about what to
             fix. A comparison counts as such, so that a rated picture is asked for nothing but what people rated.
+        pictures: how many pictures a conversation about it shows. Those of two are for exports (``pairs.py``): they
+            have no weight in ``ConversationSettings``, and a training never draws them.
     """
 
     question: tuple[str, ...]
@@ -33,6 +35,7 @@ class TaskRule:
     optional: tuple[str, ...] = ()
     core: bool = True
     diagnoses: bool = True
+    pictures: int = 1
 
     @property
     def regions(self) -> tuple[int, int | None]:
@@ -45,6 +48,11 @@ class TaskRule:
     def about_several(self) -> bool:
         """Whether one question is about more than one region."""
         return self.regions[0] > 1
+
+    @property
+    def compares(self) -> bool:
+        """Whether its answer chooses the better of two; other tasks that choose, choose what to fix first."""
+        return "first_quality" in self.answer
 
 
 TASK_RULES: Mapping[str, TaskRule] = {
@@ -59,6 +67,7 @@ TASK_RULES: Mapping[str, TaskRule] = {
     "priority": TaskRule(("regions",), (), ("choice", "quality", "importance"), core=False),
     "summary": TaskRule(("regions",), ("qualities", "present"), ("choice",), core=False),
     "json_answer": TaskRule(("region",), ("json",), core=False),
+    "versions": TaskRule(("region", "other"), ("first_quality", "second_quality"), ("choice",), core=False, pictures=2),
 }
 """The tasks, by the id of their prompt file."""
 

@@ -12,11 +12,13 @@ from PIL import Image
 
 from data_builders.contact_sheet import contact_sheet
 from data_builders.exporters import export_dataset
+from data_builders.labelers import make_labeler
 from data_builders.pipeline import build_dataset
 from data_builders.sources import list_sources
 from data_builders.validate import validate_dataset
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.exchange import ExportConfig
+from seagull_tune.config.labels import LabelSource
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.data.schema import read_manifest
 from seagull_tune.distortions.linear import LIGHT_MAX, to_light
@@ -100,6 +102,16 @@ def test_a_data_set_of_raw_files(dng: Path, tmp_path: Path) -> None:
     export_dataset(tmp_path / "set", tmp_path / "out", ExportConfig(format="seagull"), show_progress=False)
     (reference,) = (tmp_path / "out/Ref.Images").iterdir()
     assert np.array_equal(read_image(reference), first)
+
+
+def test_other_labelers_judge_a_raw_file_against_its_development(dng: Path, tmp_path: Path) -> None:
+    values = {"source": str(dng.parent), "samples_per_image": 3, "max_side": 160, "labels": {"method": "gmsd"}}
+    build_dataset(BuildConfig.model_validate(values), tmp_path / "set", show_progress=False)
+    assert read_manifest(tmp_path / "set")["labels"]["version"] == "gmsd-1"
+    labeler = make_labeler(LabelSource(method="gmsd"))
+    for item in RoiDataset(tmp_path / "set"):
+        found = labeler.open(item.reference).measure(item.image, item.masks)
+        assert [label.quality for label in item.labels] == pytest.approx(found.quality.tolist(), abs=1e-6)
 
 
 def test_a_raw_file_and_the_cameras_jpeg_are_one_scene(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from data_builders.pipeline import build_dataset
+from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.instructions import ConversationSettings, TaskWeights
 from seagull_tune.data.messages import sample_messages, write_messages
 from seagull_tune.data.reader import RoiDataset
@@ -62,3 +64,28 @@ def test_a_sample_that_cannot_be_asked_about_is_named_and_nothing_is_written(dat
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="0 visits"):
         next(sample_messages(rows, visits=0))
+
+
+def test_pairs_follow_as_conversations_about_two_pictures(photographs: Path, tmp_path: Path) -> None:
+    values = {"source": str(photographs), "samples_per_image": 5, "split": {"test": 0.34}, "mix": {"pairs": 1.0}}
+    build_dataset(BuildConfig.model_validate(values), tmp_path / "set", show_progress=False)
+    rows, out = RoiDataset(tmp_path / "set", "train"), tmp_path / "m.jsonl"
+    assert write_messages(rows, out, visits=2, show_progress=False, pairs=True) == 2 * (len(rows) + len(rows.pairs))
+    lines = [json.loads(line) for line in out.read_text().splitlines()][2 * len(rows) :]
+    samples = {rows.sample(i).sample_id: rows.sample(i) for i in range(len(rows))}
+    for number, line in enumerate(lines):
+        index, visit = divmod(number, 2)
+        assert line["visit"] == visit and line["split"] == "train"
+        assert sorted(line["sample_ids"]) == sorted(rows.sample(i).sample_id for i in rows.pairs[index])
+        assert {samples[name].pair_id for name in line["sample_ids"]} == {line["pair_id"]}
+        assert line["messages"][1]["content"].startswith("<image><image>")
+        said = [value for message in line["messages"] for value in message.get("values", ())]
+        for region, picture, value in zip(line["regions"], line["pictures"], said, strict=True):
+            label = samples[line["sample_ids"][picture]].labels[region]
+            assert level_score(value["target"]) == pytest.approx(label.quality, abs=1e-6)
+
+
+def test_a_data_set_without_pairs_says_how_to_get_them(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no pair with labels: build it with mix\.pairs"):
+        write_messages(RoiDataset(dataset), tmp_path / "m.jsonl", show_progress=False, pairs=True)
+    assert list(tmp_path.iterdir()) == []

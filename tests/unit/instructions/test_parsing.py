@@ -24,7 +24,7 @@ def rounded(score: float) -> float:
 
 def told(task: str, labels: list[RegionLabel]) -> dict[str, object]:
     """Everything that is true of the labels, by the names of ``ParsedAnswer``."""
-    choice = better_of(*labels) if task == "comparison" else first_to_fix(labels)
+    choice = better_of(*labels) if TASK_RULES[task].compares else first_to_fix(labels)
     subject = labels[choice or 0]
     return {
         "quality": rounded(subject.quality),

@@ -104,7 +104,7 @@ def test_importance_must_be_optional_in_descriptions(folder: Path) -> None:
 
 def test_a_folder_of_an_older_checkpoint_is_read(folder: Path) -> None:
     """It holds the core tasks only, and lists of two kinds."""
-    for name in ("advice", "comparison", "priority", "summary", "json_answer", "phrases"):
+    for name in ("advice", "comparison", "priority", "summary", "json_answer", "versions", "phrases"):
         (folder / f"{name}.yaml").unlink()
     text = (folder / "lists.yaml").read_text()
     (folder / "lists.yaml").write_text(text[: text.index("  effects:")])

@@ -15,6 +15,8 @@ from pycocotools.coco import COCO
 
 from data_builders.exporters import ExportSummary, export_dataset
 from data_builders.exporters.base import file_stem, json_chunks
+from data_builders.pipeline import build_dataset
+from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.exchange import ExportConfig
 from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.reader import RoiDataset
@@ -108,6 +110,25 @@ def test_llava_conversations_are_those_of_a_training(dataset: Path, tmp_path: Pa
         assert len(entry["regions"]) == len(conversation.region_order)
 
 
+def test_llava_pairs_show_two_pictures(photographs: Path, tmp_path: Path) -> None:
+    values = {"source": str(photographs), "samples_per_image": 3, "seed": 1, "mix": {"pairs": 0.8}}
+    build_dataset(BuildConfig.model_validate(values), tmp_path / "set", show_progress=False)
+    rows = RoiDataset(tmp_path / "set")
+    assert _export(tmp_path / "set", tmp_path / "one", format="llava", pictures=False).n_entries == len(rows)
+    summary = _export(tmp_path / "set", tmp_path / "out", format="llava", pairs=True)
+    entries = json.loads((tmp_path / "out/llava.json").read_text())
+    assert summary.n_entries == len(entries) == len(rows) + len(rows.pairs) and rows.pairs
+    of_pairs = [entry for entry in entries if isinstance(entry["image"], list)]
+    for (first, second), entry in zip(rows.pairs, of_pairs, strict=True):
+        assert entry["id"] == rows.sample(first).pair_id
+        names = {f"images/{file_stem(rows.sample(i).sample_id)}.png": rows[i] for i in (first, second)}
+        assert set(entry["image"]) == set(names)
+        assert all((_pixels(tmp_path / "out" / name) == names[name].image).all() for name in entry["image"])
+        assert entry["conversations"][0]["value"].startswith("<image>\n<image>\n")
+        assert entry["region_images"] == [0, 1] * (len(entry["regions"]) // 2)
+        assert entry["regions"][::2] == entry["regions"][1::2]
+
+
 def test_a_killed_export_goes_on(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _export(dataset, tmp_path / "whole", format="coco")
     calls = []
@@ -168,3 +189,5 @@ def test_the_seagull_layout_needs_pictures() -> None:
 
     with pytest.raises(ConfigError, match="one of pictures"):
         load_config(ExportConfig, None, ["format=seagull", "pictures=false"])
+    with pytest.raises(ConfigError, match="'coco' has none; export them as 'llava'"):
+        load_config(ExportConfig, None, ["format=coco", "pairs=true"])

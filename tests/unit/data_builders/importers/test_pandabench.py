@@ -60,3 +60,18 @@ def test_pandabench(bring: Bring, photographs: Path, tmp_path: Path) -> None:
     assert validate_dataset(tmp_path / "out", show_progress=False).ok
     with pytest.raises(DataError, match="not laid out like PandaBench"):
         bring(tmp_path / "no", format="pandabench", source=photographs)
+
+
+def test_wrong_scores_are_named_and_their_picture_is_left_out(bring: Bring, photographs: Path, tmp_path: Path) -> None:
+    _panda(tmp_path / "panda", photographs)
+    wrong = {("train", "blur"): float("nan"), ("test", "blur"): 1.5, ("train", "mixed"): None}
+    for (split, degradation), value in wrong.items():
+        file = tmp_path / "panda" / "stats" / f"{split}_stats_{degradation}.json"
+        stats = json.loads(file.read_text())
+        stats["7.png"]["regions"][-1]["score_fr"] = value
+        file.write_text(json.dumps(stats))
+    summary = bring(tmp_path / "out", format="pandabench", source=tmp_path / "panda")
+    assert summary.n_samples == 1
+    reasons = " | ".join(failure.reason for failure in summary.failed)
+    for said in ("score_fr is nan; a finite", "1.5; the declared range is 0..1", "score_fr is None; a number"):
+        assert said in reasons

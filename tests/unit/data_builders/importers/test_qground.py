@@ -14,6 +14,7 @@ from data_builders.importers import ImportSummary
 from data_builders.importers.base import severity_of
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
+from seagull_tune.regions.masks import encode
 
 Bring = Callable[..., ImportSummary]
 
@@ -43,3 +44,27 @@ def test_qground_says_what_it_found_and_takes_a_mapping(bring: Bring, photograph
     assert item.labels[0].quality == 0.25 and item.regions[0].name == "haziness"
     assert (item.masks[0] == (mask > 0)).all()
     assert (item.labels[0].severities or ())[5] == severity_of(0.25) == 4
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [(None, "is None; a number"), ("lovely", "'lovely'; a number"), ("nan", "finite"), (7, "declared range is 0..1")],
+)
+def test_a_wrong_level_is_named_and_its_entry_left_out(
+    bring: Bring, photographs: Path, tmp_path: Path, level: object, said: str
+) -> None:
+    folder = tmp_path / "qground"
+    (folder / "images").mkdir(parents=True)
+    coffee = Image.open(photographs / "coffee.png")
+    coffee.save(folder / "images" / "coffee.png")
+    region = encode(np.ones((coffee.height, coffee.width), np.bool_))
+    rle = {"size": [coffee.height, coffee.width], "counts": region.counts}
+    levels = {"ann": "good", "bob": level}
+    entries = [
+        {"id": who, "image": "coffee.png", "ann_list": [{"kind": "haze", "file": rle, "level": found}]}
+        for who, found in levels.items()
+    ]
+    (folder / "a.json").write_text(json.dumps(entries))
+    keys = {"file": "a.json", "mask": "file", "type": "kind", "quality": "level", "types": {"haze": "contrast"}}
+    summary = bring(tmp_path / "out", format="qground", source=folder, qground=keys)
+    assert summary.n_samples == 1 and said in summary.failed[0].reason and summary.failed[0].image_id == "bob"

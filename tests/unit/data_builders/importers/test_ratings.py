@@ -95,3 +95,21 @@ def test_range_direction_and_regions_are_needed() -> None:
     scale = "ratings.scale={low: 1, high: 5, higher_is_better: true}"
     with pytest.raises(ConfigError, match="--regions DIR"):
         load_config(ImportConfig, None, ["format=ratings", "source=x.csv", scale])
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["coffee.png,0,ann,2", "coffee.png,1,ann,4"], r"1 rater\(s\) \(ann\); at least 2"),
+        ([f"coffee.png,{k},{who},3" for k in (0, 1) for who in ("ann", "bob")], "all 4 scores are 3"),
+        (["coffee.png,0,ann,nan", "coffee.png,0,bob,6"], r"(?s)2 ratings are wrong.*'nan'.*6; the declared range"),
+    ],
+)
+def test_ratings_that_say_nothing_leave_nothing_behind(
+    bring: Bring, photographs: Path, regions: Path, tmp_path: Path, lines: list[str], said: str
+) -> None:
+    (tmp_path / "r.csv").write_text("\n".join(["image,region,rater,score", *lines]) + "\n")
+    line = {"format": "ratings", "source": tmp_path / "r.csv", "images": photographs, "regions": regions}
+    with pytest.raises(DataError, match=said):
+        bring(tmp_path / "out", **line, ratings=TABLE)
+    assert not (tmp_path / "out").exists()

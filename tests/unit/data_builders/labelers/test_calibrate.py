@@ -9,6 +9,7 @@ import skimage.data
 from data_builders.labelers.calibrate import LEAST_SHARE, fit_knots, level_shares, measure, print_shares
 from data_builders.labelers.maps import METRICS
 from data_builders.labelers.pooled import MapLabeler
+from seagull_tune.distortions.registry import VARIANTS
 
 
 @pytest.mark.parametrize("untouched", [0.0, 0.1, 0.4])
@@ -32,5 +33,7 @@ def test_a_level_that_is_hardly_used_is_pointed_out(capsys: pytest.CaptureFixtur
 def test_the_default_mixture_is_measured() -> None:
     image = np.ascontiguousarray(skimage.data.coffee()[:160, :160])
     labelers = {"gmsd": MapLabeler(METRICS["gmsd"], None)}
-    one, two = (measure([image], labelers, samples=2)["gmsd"] for _ in range(2))
+    measured, again = (measure([image], labelers, samples=2) for _ in range(2))
+    one, two = measured.values["gmsd"], again.values["gmsd"]
+    assert measured.variants == again.variants and len(measured.missing()) == len(VARIANTS) - len(measured.variants)
     assert len(one) >= 2 and (one == two).all() and ((one > 0.3) & (one <= 1.0)).all()
