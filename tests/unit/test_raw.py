@@ -110,7 +110,7 @@ def test_other_labelers_judge_a_raw_file_against_its_development(dng: Path, tmp_
     assert read_manifest(tmp_path / "set")["labels"]["version"] == "gmsd-1"
     labeler = make_labeler(LabelSource(method="gmsd"))
     for item in RoiDataset(tmp_path / "set"):
-        found = labeler.open(item.reference).measure(item.image, item.masks)
+        found = labeler.open(item.reference, item.masks).measure(item.image)
         assert [label.quality for label in item.labels] == pytest.approx(found.quality.tolist(), abs=1e-6)
 
 
