@@ -35,10 +35,10 @@ class EmbeddingScale(nn.Module):
         self.register_parameter("gain", None if own else nn.Parameter(torch.ones(1)))
 
     @torch.no_grad()
-    def match(self, embeddings: Tensor) -> None:
-        """Sets the gain to the root mean square of ``embeddings`` (V, D)."""
+    def match(self, embeddings: Tensor, multiplier: float = 1.0) -> None:
+        """Sets the gain to the root mean square of ``embeddings`` (V, D), times a multiplier."""
         if not self.own:
-            self.gain.fill_(float(embeddings.float().square().mean().sqrt()))
+            self.gain.fill_(float(embeddings.float().square().mean().sqrt()) * multiplier)
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
