@@ -103,7 +103,6 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     # -- the parts, in the order in which a sample flows ---------------------------------------------------------
 
-    @torch.no_grad()
     def encode_front(
         self,
         pixel_values: Sequence[Tensor],
@@ -112,7 +111,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         patches: Tensor,
         patch_masks: Tensor,
     ) -> Front:
-        """The frozen part: everything that can be computed once per picture.
+        """The part in front of the extractor. While the tower is frozen it can be computed once per picture and cached.
 
         Args:
             pixel_values: B images (3, h_i, w_i), normalised.

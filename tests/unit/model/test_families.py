@@ -58,11 +58,11 @@ FAMILIES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
 }
 
 
-def text_config(family: str) -> PreTrainedConfig:
+def text_config(family: str, **sizes: int) -> PreTrainedConfig:
     """The configuration of a tiny language model."""
     kind, special = FAMILIES[family]
     vocabulary = len(SeagullProcessor(make_tokenizer()).tokenizer)
-    return kind(vocab_size=vocabulary, **SIZES, **special)
+    return kind(vocab_size=vocabulary, **{**SIZES, **special, **sizes})
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
