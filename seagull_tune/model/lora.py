@@ -150,7 +150,7 @@ def _on_dequantized_base(adapted: PeftModel) -> PeftModel:
     """The same adapters on the numbers that a 4-bit base stands for; peft has layers of their own for each."""
     config, weights = adapted.peft_config["default"], get_peft_model_state_dict(adapted)
     config.base_model_name_or_path = None  # emptied by us; peft would warn that it changes
-    base = adapted.unload()
+    base: nn.Module = adapted.unload()  # type: ignore[operator]
     dequantize(base)
     again = get_peft_model(base, config)
     load_adapter_weights(again, weights)

@@ -54,7 +54,7 @@ def test_adapters_of_every_kind_are_trained_and_trained_further(
 def test_new_adapters_on_merged_ones(data: Path, start: Path, tmp_path: Path) -> None:
     first = _run(tmp_path / "first", data, start, {})
     second = _run(tmp_path / "second", data, first, {"rank": 3, "existing": "merge"})
-    ranks = {tuple(v.shape)[0] for name, v in load_file(second / ADAPTERS).items() if "lora_A" in name}
+    ranks = {len(v) for name, v in load_file(second / ADAPTERS).items() if "lora_A" in name}
     assert ranks == {3}
     merged, plain = (load_file(folder / "trained.safetensors") for folder in (second, start))
     name = "language_model.model.layers.0.self_attn.q_proj.weight"
