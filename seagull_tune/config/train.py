@@ -66,6 +66,7 @@ class LossWeights(StrictModel):
         answer: literal words of the answers.
         level: soft labels on value words.
         direct_quality, direct_importance, direct_severity: the region tokens' own head.
+        ranking: pairs of regions of a batch (of all processes) in the order of their quality, by the direct head.
         slots: weights inside ``level``.
     """
 
@@ -74,6 +75,7 @@ class LossWeights(StrictModel):
     direct_quality: Weight = 1.0
     direct_importance: Weight = 1.0
     direct_severity: Weight = 1.0
+    ranking: Weight = 0.0
     slots: SlotWeights = SlotWeights()
 
     @property
@@ -173,6 +175,15 @@ class TrainConfig(StrictModel):
             raise ValueError(
                 f"lora.quantize is {self.lora.quantize}: weights in 4 bits cannot be trained themselves, so "
                 f"stage.language_model must be lora, not {self.stage.language_model}; or set lora.quantize to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_real_regions(self) -> Self:
+        if self.optimisation.mixup > 0 and self.losses.ranking > 0:
+            raise ValueError(
+                f"losses.ranking is {self.losses.ranking} and optimisation.mixup {self.optimisation.mixup}: mixed "
+                "regions have no quality to be ranked by; set one of them to 0"
             )
         return self
 

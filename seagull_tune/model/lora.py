@@ -143,7 +143,8 @@ def merge_lora(language_model: nn.Module) -> nn.Module:
         return language_model
     if is_quantized(language_model):
         language_model = _on_dequantized_base(language_model)
-    return language_model.merge_and_unload()  # type: ignore[no-any-return]
+    merged: nn.Module = language_model.merge_and_unload()  # type: ignore[operator]
+    return merged
 
 
 def _on_dequantized_base(adapted: PeftModel) -> PeftModel:
