@@ -106,7 +106,7 @@ def test_a_padded_batch_equals_single_samples_and_the_language_model(family: Tin
         # The same embeddings, spliced by hand, through the language model's own forward pass.
         visual = {k: batch[k] for k in ("pixel_values", "region_masks", "region_geometry", "patches", "patch_masks")}
         front = model.encode_front(**visual)
-        mentions = (model.encode_regions(front) * model.region_norm.gain)[batch["mention_index"]]
+        mentions = model.speak_regions(model.encode_regions(front))[batch["mention_index"]]
         ids, config = batch["input_ids"], model.config
         places = [config.image_token_id, *config.region_token_ids]
         words = model.get_input_embeddings()(word_ids(ids, places))
