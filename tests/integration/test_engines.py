@@ -145,7 +145,7 @@ def test_two_processes_of_deepspeed(
     model, _ = load_checkpoint(run / "checkpoint-10")
     assert all(bool(torch.isfinite(p).all()) and p.numel() for p in model.parameters())
 
-    (run / "run.json").rename(folder / f"{stage}.json")
+    (run / "run.json").rename(folder / f"{stage}-first-run.json")
     whole = load_file(run / "model" / "trained.safetensors")
     shutil.rmtree(run / "model")
     shutil.rmtree(run / f"checkpoint-{STEPS}")
