@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, PreTrainedTokenizerFast
+from transformers import LlamaConfig, PreTrainedConfig, PreTrainedTokenizerFast
 
 from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.processor import SeagullProcessor
@@ -97,8 +97,9 @@ def make_tiny_model(
     tower: str = TOWER,
     tokenizer: PreTrainedTokenizerFast | None = None,
     mfe: str = "mfe",
+    text: PreTrainedConfig | None = None,
 ) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
-    """A self-contained model with random weights, and its processor."""
+    """A self-contained model with random weights, and its processor; ``text``: a language model other than Llama."""
     torch.manual_seed(seed)
     words = tokenizer if tokenizer is not None else make_tokenizer()
     released = mfe == "seagull"
@@ -107,7 +108,7 @@ def make_tiny_model(
         patches_per_region=1 if released else 3, view="square" if released else "native",
     )  # fmt: skip
     layout = processor.layout
-    text = LlamaConfig(
+    text = text or LlamaConfig(
         vocab_size=len(processor.tokenizer), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
     )  # fmt: skip

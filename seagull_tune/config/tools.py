@@ -1,4 +1,5 @@
-"""Configuration of the small commands: `validate`, `stats`, `lint-prompts`, `messages` and `doctor`."""
+"""Configuration of the small commands: `validate`, `stats`, `lint-prompts`, `messages`, `merge` and
+`doctor`."""
 
 from __future__ import annotations
 
@@ -96,6 +97,16 @@ class MessagesConfig(StrictModel):
     prompts: Path | None = None
     conversation: ConversationSettings = ConversationSettings()
     pairs: bool = False
+
+
+class MergeConfig(StrictModel):
+    """How `merge` checks itself.
+
+    Attributes:
+        tolerance: logits may move by this part of the largest one (or of 1, where that is smaller), at most.
+    """
+
+    tolerance: Annotated[float, Field(gt=0.0)] = 1e-4
 
 
 class DoctorConfig(StrictModel):

@@ -17,7 +17,7 @@ Weight = Annotated[float, Field(ge=0.0)]
 class Stage(StrictModel):
     """Which parts are trained: ``frozen``, ``full``, or (language model only) ``lora``."""
 
-    vision_tower: Literal["frozen"] = "frozen"
+    vision_tower: Literal["frozen", "full"] = "frozen"
     mfe: Literal["frozen", "full"] = "full"
     direct_head: Literal["frozen", "full"] = "full"
     projector: Literal["frozen", "full"] = "full"
@@ -25,13 +25,26 @@ class Stage(StrictModel):
 
 
 class Lora(StrictModel):
-    """Adapters of the language model; used where the stage says ``lora`` and the model has none yet."""
+    """Adapters of the language model; used where the stage says ``lora``.
+
+    Attributes:
+        rank, alpha, dropout: size, strength (``alpha / rank``) and dropout of the adapters.
+        targets: names of the linear layers that get them, or ``all-linear``.
+        rs_lora: strength ``alpha / sqrt(rank)``, for high ranks.
+        use_dora: magnitudes of the weights are learnt apart from their directions.
+        quantize: ``nf4`` holds the frozen weights in 4 bits while adapters are trained (QLoRA).
+        existing: what happens to adapters that the model brings: they are trained further, and must have been made
+            with the settings that stand here, or they are merged into the weights and new ones begin.
+    """
 
     rank: Annotated[int, Field(ge=1)] = 16
     alpha: Positive = 32.0
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     targets: str | tuple[str, ...] = "all-linear"
     rs_lora: bool = False
+    use_dora: bool = False
+    quantize: Literal["nf4"] | None = None
+    existing: Literal["continue", "merge"] = "continue"
 
 
 class SlotWeights(StrictModel):
@@ -53,6 +66,7 @@ class LossWeights(StrictModel):
         answer: literal words of the answers.
         level: soft labels on value words.
         direct_quality, direct_importance, direct_severity: the region tokens' own head.
+        ranking: pairs of regions of a batch (of all processes) in the order of their quality, by the direct head.
         slots: weights inside ``level``.
     """
 
@@ -61,6 +75,7 @@ class LossWeights(StrictModel):
     direct_quality: Weight = 1.0
     direct_importance: Weight = 1.0
     direct_severity: Weight = 1.0
+    ranking: Weight = 0.0
     slots: SlotWeights = SlotWeights()
 
     @property
@@ -72,6 +87,7 @@ class LossWeights(StrictModel):
 class LearningRates(StrictModel):
     """Peak learning rate per part."""
 
+    vision_tower: Positive = 1e-5
     mfe: Positive = 1e-3
     direct_head: Positive = 1e-3
     projector: Positive = 1e-3
@@ -143,6 +159,33 @@ class TrainConfig(StrictModel):
     workers: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
     expect_engine: Literal["any", "single", "ddp", "deepspeed", "fsdp"] = "any"
+
+    @model_validator(mode="after")
+    def _caches_a_frozen_front(self) -> Self:
+        if self.stage.vision_tower != "frozen" and self.cache_front:
+            raise ValueError(
+                "stage.vision_tower is full: what the tower sees changes at every step, so it cannot be cached; set "
+                "cache_front to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adapts_small_weights(self) -> Self:
+        if self.lora.quantize is not None and self.stage.language_model != "lora":
+            raise ValueError(
+                f"lora.quantize is {self.lora.quantize}: weights in 4 bits cannot be trained themselves, so "
+                f"stage.language_model must be lora, not {self.stage.language_model}; or set lora.quantize to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_real_regions(self) -> Self:
+        if self.optimisation.mixup > 0 and self.losses.ranking > 0:
+            raise ValueError(
+                f"losses.ranking is {self.losses.ranking} and optimisation.mixup {self.optimisation.mixup}: mixed "
+                "regions have no quality to be ranked by; set one of them to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mixes_cached_regions(self) -> Self:

@@ -52,20 +52,52 @@ class Collator:
 
     Args:
         pad_token_id: what fills the right of shorter sequences (it is masked from attention and never trained).
+        vocabulary: rows of the language model's table of embeddings; placeholders may lie beyond it.
+        context: longest sequence, in tokens, that the language model reads. None checks nothing, here and there.
+        placeholders: ids of image and region tokens.
     """
 
-    def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
+    def __init__(
+        self,
+        pad_token_id: int,
+        vocabulary: int | None = None,
+        context: int | None = None,
+        placeholders: Sequence[int] = (),
+    ) -> None:
+        self.pad_token_id, self.vocabulary, self.context = pad_token_id, vocabulary, context
+        self.placeholders = frozenset(placeholders)
 
     def __call__(self, items: Sequence[TrainingItem]) -> dict[str, Any]:
         """A batch; see :func:`picture_part`, :func:`direct_targets` and :func:`text_part` for its entries.
 
         ``names`` holds the samples' names, for messages.
+
+        Raises:
+            TrainingError: a sample without a trained token, with a token that the language model has no embedding of,
+                or longer than it reads; by name.
         """
+        for item in items:
+            self._check_tokens(item)
         batch = picture_part(items) | direct_targets([label for item in items for label in item.labels])
         if items[0].encoded is not None:
             batch |= text_part(items, self.pad_token_id)
         return batch | {"names": [item.name for item in items]}
+
+    def _check_tokens(self, item: TrainingItem) -> None:
+        ids = item.encoded.input_ids if item.encoded is not None else []
+        if self.context is not None and len(ids) > self.context:
+            raise TrainingError(
+                f"Sample {item.name!r} takes {len(ids)} tokens; the language model reads {self.context}. Nothing is "
+                "cut off: set conversation.turns or model.image_grid lower."
+            )
+        if self.vocabulary is None or max(ids, default=0) < self.vocabulary:
+            return
+        for place, token in enumerate(ids):
+            if token >= self.vocabulary and token not in self.placeholders:
+                raise TrainingError(
+                    f"Sample {item.name!r}: token {token} at place {place} has no row in the language model's table of "
+                    f"{self.vocabulary} embeddings; tokenizer and language model do not belong together."
+                )
 
 
 def picture_part(items: Sequence[TrainingItem]) -> dict[str, Any]:
@@ -93,9 +125,10 @@ def direct_targets(labels: Sequence[RegionLabel]) -> dict[str, Tensor]:
     severities = [unknown if label.severities is None else label.severities for label in labels]
     importance = [unscored if label.importance is None else soft_levels(label.importance) for label in labels]
     return {
-        "quality_target": torch.tensor([soft_levels(label.quality) for label in labels]),
-        "importance_target": torch.tensor(importance),
-        "severity_target": torch.tensor(severities).view(-1, len(DISTORTION_TYPES)),
+        # With shapes and types of their own: a batch may have no region at all.
+        "quality_target": torch.tensor([soft_levels(label.quality) for label in labels]).view(-1, len(unscored)),
+        "importance_target": torch.tensor(importance).view(-1, len(unscored)),
+        "severity_target": torch.tensor(severities, dtype=torch.long).view(-1, len(DISTORTION_TYPES)),
     }
 
 

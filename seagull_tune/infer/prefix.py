@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from seagull_tune.model.families import WINDOWED, attention_windows
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 
 
@@ -91,14 +92,30 @@ class SharedPrefix:
         """
         cache = copy.deepcopy(self._cache)
         cache.batch_repeat_interleave(len(embeddings))
-        # Added to the attention scores, so that every attention implementation takes it.
-        unseen = torch.zeros(tree.visible.shape, dtype=embeddings.dtype).masked_fill(~tree.visible, float("-inf"))
-        mask = torch.cat([unseen.new_zeros(len(unseen), self._length), unseen], dim=1)
         output = self._model.decoder(
             inputs_embeds=embeddings,
-            attention_mask=mask.to(embeddings.device).expand(len(embeddings), 1, -1, -1),
+            attention_mask=self._masks(tree, embeddings),
             position_ids=(self._length + tree.depth)[None].to(embeddings.device),
             past_key_values=cache, use_cache=True,
         )  # fmt: skip
-        logits: Tensor = self._model.get_output_embeddings()(output.last_hidden_state[:, list(places)])
+        logits: Tensor = self._model.word_logits(output.last_hidden_state[:, list(places)])
         return logits.float()
+
+    def _masks(self, tree: QuestionTree, embeddings: Tensor) -> Tensor | dict[str, Tensor]:
+        """What every token of the tree sees, added to the attention scores, so that every implementation takes it.
+
+        Returns:
+            (Q, 1, S, T + S), or one of those per kind of layer where some layers see a window of so many tokens only.
+        """
+        depth = tree.depth + self._length
+        seen = torch.cat([torch.ones(len(depth), self._length, dtype=torch.bool), tree.visible], dim=1)
+        distance = depth[:, None] - torch.cat([torch.arange(self._length), depth])  # (S, T + S)
+        window, kinds = attention_windows(self._model.config.text_config)
+        masks = {
+            kind: torch.zeros(seen.shape, dtype=embeddings.dtype)
+            .masked_fill(~(seen & (distance < window) if kind == WINDOWED else seen), float("-inf"))
+            .to(embeddings.device)
+            .expand(len(embeddings), 1, -1, -1)
+            for kind in kinds
+        }
+        return next(iter(masks.values())) if len(masks) == 1 else masks

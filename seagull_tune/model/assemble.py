@@ -15,6 +15,7 @@ from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEV
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.families import check_head, embedding_multiplier
 from seagull_tune.model.mfe_seagull import LEVELS
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.model.projector import DirectHead
@@ -45,6 +46,7 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
     )  # fmt: skip
     torch.manual_seed(seed)
     model = build_from_bases(config)
+    check_head(model)
     match_scales(model)
     speak_its_words(model, processor)
     return model, processor
@@ -63,9 +65,10 @@ def released_sizes(spec: ModelSpec) -> dict[str, Any]:
 
 def match_scales(model: SeagullForConditionalGeneration) -> None:
     """Brings image and region tokens to the loudness of the language model's own words."""
-    words = model.get_input_embeddings().weight
-    model.region_norm.match(words)
-    model.image_norm.match(words)
+    table = model.get_input_embeddings()
+    loudness = embedding_multiplier(table)
+    for norm in (model.region_norm, model.image_norm):
+        norm.match(table.weight, loudness)
 
 
 def speak_its_words(model: SeagullForConditionalGeneration, processor: SeagullProcessor) -> None:

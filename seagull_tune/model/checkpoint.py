@@ -42,6 +42,7 @@ from seagull_tune.model.lora import (
     save_lora,
 )
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.quantize import plain_state, quantize, rounded
 
 FORMAT_VERSION = 1
 MANIFEST = "checkpoint.json"
@@ -110,7 +111,7 @@ def write_model(
     state_dict: Mapping[str, Tensor] | None = None,
 ) -> None:
     """The model's part of a checkpoint, into an existing folder."""
-    state = dict(state_dict) if state_dict is not None else model.state_dict()
+    state = plain_state(model, state_dict)
     # Names as they are without adapters: a reader builds the bare model first and puts the adapters in afterwards.
     trained = _unshared({plain_name(name): tensor for name, tensor in state.items() if _is_own(name, model.config)})
     prefix = _BASE_PREFIXES["language_model"]
@@ -261,6 +262,9 @@ def load_model(folder: Path, trainable: bool = False) -> SeagullForConditionalGe
     config = SeagullConfig.from_pretrained(str(folder))
     model = build_from_bases(config)
     load_trained(model, folder, manifest)
+    if config.quantize is not None:
+        # Only a run that goes on needs the small weights; to everyone else their rounded values are the same model.
+        (quantize if trainable else rounded)(model.language_model)
     if manifest["adapter"]:
         model.language_model = load_lora(model.language_model, _checked_adapters(folder).parent, trainable)
     return model.eval()
@@ -306,7 +310,8 @@ def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest:
     path = folder / TRAINED
     _check_content(path, manifest["sha256"], "MFE")
     tensors = load_file(path)
-    own = {plain_name(name): tensor for name, tensor in model.state_dict().items() if _is_own(name, model.config)}
+    # Of 4-bit weights these are copies, but those are frozen: a run that goes on has them already.
+    own = {plain_name(name): tensor for name, tensor in plain_state(model).items() if _is_own(name, model.config)}
     wanted = own.keys()
     missing, unknown = sorted(wanted - tensors.keys()), sorted(tensors.keys() - wanted)
     if missing or unknown:

@@ -35,6 +35,7 @@ class SeagullConfig(PreTrainedConfig):
         image_token_id: id of ``<image>``; region_token_ids: ids of ``<global>`` and ``<local>``. They are placeholders:
             their embeddings are always replaced, so the language model's vocabulary is not resized.
         bases: where the frozen weights come from, ``embedded:NAME@sha256`` or ``hub:ID@revision``, by part.
+        quantize: ``nf4`` where the language model's weights are rounded to 4 bits (adapters were trained on those).
     """
 
     model_type = "seagull"
@@ -56,6 +57,7 @@ class SeagullConfig(PreTrainedConfig):
     image_token_id: int = -1
     region_token_ids: list[int] | tuple[int, ...] = (-1, -1)
     bases: dict[str, str] | None = None
+    quantize: str | None = None
     tie_word_embeddings: bool = False
 
     @property

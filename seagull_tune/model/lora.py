@@ -13,12 +13,19 @@ from pathlib import Path
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch  # noqa: E402
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict  # noqa: E402
+from peft import (  # noqa: E402
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from transformers import PreTrainedModel  # noqa: E402
 
 from seagull_tune.errors import CheckpointError  # noqa: E402
+from seagull_tune.model.quantize import dequantize, is_quantized  # noqa: E402
 
 ADAPTER_FOLDER = "adapter"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -32,18 +39,20 @@ def add_lora(
     dropout: float,
     targets: Sequence[str] | str,
     rs_lora: bool = False,
+    use_dora: bool = False,
 ) -> PeftModel:
     """Puts fresh adapters into a language model; a model that has adapters already is refused.
 
     Args:
         rank, alpha, dropout: as in Hu et al. 2021; the update is ``alpha / rank * B A`` (``alpha / sqrt(rank)`` if
-            ``rs_lora``).
+            ``rs_lora``, Kalajdzievski 2023).
         targets: names of the linear layers, or ``all-linear``.
+        use_dora: magnitudes of the weights are learnt apart from their directions (Liu et al. 2024).
     """
     if isinstance(language_model, PeftModel):
         raise CheckpointError("The language model already carries adapters; merge them first, or go on training them.")
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, use_rslora=rs_lora, task_type="CAUSAL_LM",
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, use_rslora=rs_lora, use_dora=use_dora, task_type="CAUSAL_LM",
         target_modules=targets if isinstance(targets, str) else list(targets),
     )  # fmt: skip
     with _deprecated_alias_allowed():
@@ -90,7 +99,8 @@ def prepare_for_mixed_precision(language_model: nn.Module) -> None:
       three times as long there (26 ms against 8 ms per layer at 6 x 148 tokens on 2 cores).
     """
     for name, parameter in language_model.named_parameters():
-        if not is_lora_parameter(name) and not parameter.requires_grad:
+        # 4-bit weights are packed bytes, and stay that.
+        if parameter.is_floating_point() and not is_lora_parameter(name) and not parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
     for module in language_model.modules():
         if isinstance(module, BaseTunerLayer):
@@ -125,7 +135,37 @@ def load_adapter_weights(language_model: nn.Module, weights: Mapping[str, Tensor
 
 
 def merge_lora(language_model: nn.Module) -> nn.Module:
-    """The language model with its adapters added into its weights; as it is where it has none."""
-    if isinstance(language_model, PeftModel):
-        return language_model.merge_and_unload()  # type: ignore[no-any-return]
-    return language_model
+    """The language model with its adapters added into its weights; as it is where it has none.
+
+    A 4-bit base is dequantised first: what the adapters add would be lost in its rounding.
+    """
+    if not isinstance(language_model, PeftModel):
+        return language_model
+    if is_quantized(language_model):
+        language_model = _on_dequantized_base(language_model)
+    merged: nn.Module = language_model.merge_and_unload()  # type: ignore[operator]
+    return merged
+
+
+def _on_dequantized_base(adapted: PeftModel) -> PeftModel:
+    """The same adapters on the numbers that a 4-bit base stands for; peft has layers of their own for each."""
+    config, weights = adapted.peft_config["default"], get_peft_model_state_dict(adapted)
+    config.base_model_name_or_path = None  # emptied by us; peft would warn that it changes
+    base: nn.Module = adapted.unload()  # type: ignore[operator]
+    dequantize(base)
+    again = get_peft_model(base, config)
+    load_adapter_weights(again, weights)
+    return _without_path(again.train(adapted.training))
+
+
+def adapter_settings(language_model: nn.Module) -> dict[str, object]:
+    """How the adapters of a language model were made, by the keys of ``lora`` in a training YAML; empty without any."""
+    if not isinstance(language_model, PeftModel):
+        return {}
+    config = language_model.peft_config["default"]
+    targets = config.target_modules
+    return {
+        "rank": config.r, "alpha": float(config.lora_alpha), "dropout": config.lora_dropout,
+        "rs_lora": config.use_rslora, "use_dora": config.use_dora,
+        "targets": targets if isinstance(targets, str) else tuple(sorted(targets)),
+    }  # fmt: skip

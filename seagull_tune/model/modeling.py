@@ -23,6 +23,7 @@ from transformers.utils import ModelOutput
 
 from seagull_tune.errors import ConfigError
 from seagull_tune.model.configuration import SeagullConfig
+from seagull_tune.model.families import finish_logits
 from seagull_tune.model.mask_pooling import image_grid
 from seagull_tune.model.mfe import MaskFeatureExtractor, RegionEncoder, RegionStatistics
 from seagull_tune.model.projector import DirectHead, DirectLogits, EmbeddingScale, ImageProjector
@@ -102,7 +103,6 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     # -- the parts, in the order in which a sample flows ---------------------------------------------------------
 
-    @torch.no_grad()
     def encode_front(
         self,
         pixel_values: Sequence[Tensor],
@@ -111,7 +111,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         patches: Tensor,
         patch_masks: Tensor,
     ) -> Front:
-        """The frozen part: everything that can be computed once per picture.
+        """The part in front of the extractor. While the tower is frozen it can be computed once per picture and cached.
 
         Args:
             pixel_values: B images (3, h_i, w_i), normalised.
@@ -224,6 +224,10 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The language model's output head."""
         return self.language_model.get_output_embeddings()
 
+    def word_logits(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of the decoder's last hidden states (..., D), as the language model itself gives them."""
+        return finish_logits(self.get_output_embeddings()(hidden), self.config.text_config)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -281,7 +285,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         hidden = decoded.last_hidden_state
         hidden = hidden.flatten(0, 1)[logits_index] if logits_index is not None else hidden[:, -logits_to_keep:]
         return SeagullOutput(
-            logits=self.get_output_embeddings()(hidden), past_key_values=decoded.past_key_values,
+            logits=self.word_logits(hidden), past_key_values=decoded.past_key_values,
             region_tokens=region_tokens, direct=direct,
         )  # fmt: skip
 

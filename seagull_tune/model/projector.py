@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from transformers.utils import ModelOutput
 
 from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS, SEVERITY_NAMES
 from seagull_tune.model.mfe import Standardizer
@@ -35,10 +36,10 @@ class EmbeddingScale(nn.Module):
         self.register_parameter("gain", None if own else nn.Parameter(torch.ones(1)))
 
     @torch.no_grad()
-    def match(self, embeddings: Tensor) -> None:
-        """Sets the gain to the root mean square of ``embeddings`` (V, D)."""
+    def match(self, embeddings: Tensor, multiplier: float = 1.0) -> None:
+        """Sets the gain to the root mean square of ``embeddings`` (V, D), times a multiplier."""
         if not self.own:
-            self.gain.fill_(float(embeddings.float().square().mean().sqrt()))
+            self.gain.fill_(float(embeddings.float().square().mean().sqrt()) * multiplier)
 
     def forward(self, values: Tensor) -> Tensor:
         """(..., D) -> (..., D)."""
@@ -70,12 +71,15 @@ class ImageProjector(nn.Module):
 
 
 @dataclass
-class DirectLogits:
-    """The direct head's logits: quality (R, 5), importance (R, 5), severity (R, 8, 6)."""
+class DirectLogits(ModelOutput):
+    """The direct head's logits: quality (R, 5), importance (R, 5), severity (R, 8, 6).
 
-    quality: Tensor
-    importance: Tensor
-    severity: Tensor
+    A mapping too: an engine that gathers weights for a backward pass looks for tensors in those only.
+    """
+
+    quality: Tensor = None  # type: ignore[assignment]
+    importance: Tensor = None  # type: ignore[assignment]
+    severity: Tensor = None  # type: ignore[assignment]
 
 
 # Where the severities lie on the scale of likeness (cosine) between a local token and the name of a type. An absent

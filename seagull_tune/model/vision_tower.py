@@ -28,7 +28,7 @@ class VisionTower(nn.Module):
 
     Args:
         name: timm model name.
-        frozen: no gradients, and never in training mode (no drop path, no batch statistics).
+        frozen: no gradients. Trained or not, the tower is never in training mode: no drop path, no batch statistics.
 
     Raises:
         ConfigError: timm has no such model, or it gives no feature maps.
@@ -43,9 +43,8 @@ class VisionTower(nn.Module):
         self._channels_last = str(getattr(self.backbone, "output_fmt", "NCHW")).endswith("NHWC")
         self.multiple: int = max(info.reduction()) if patched else 1
         self.frozen = frozen
-        if frozen:
-            self.requires_grad_(False)
-            self.eval()
+        self.requires_grad_(not frozen)
+        self.eval()
 
     @staticmethod
     def channels_of(name: str) -> tuple[int, ...]:
@@ -64,8 +63,8 @@ class VisionTower(nn.Module):
         return tuple(level.shape[1 if last else 2] for level in maps)
 
     def train(self, mode: bool = True) -> VisionTower:
-        """Training mode, unless frozen: a frozen tower stays in evaluation mode."""
-        super().train(mode and not self.frozen)
+        """Stays in evaluation mode: what the tower sees in a picture must not depend on the pictures beside it."""
+        super().train(False)
         return self
 
     def forward(self, images: Sequence[Tensor]) -> list[list[Tensor]]:

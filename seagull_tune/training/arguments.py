@@ -32,8 +32,14 @@ def start_engine() -> str:
         ``single``, ``ddp``, ``deepspeed`` or ``fsdp``.
 
     Raises:
-        TrainingError: the launcher started several processes that do not find each other.
+        TrainingError: the launcher asked for FSDP on a machine without a GPU, or it started several processes that do
+            not find each other.
     """
+    if _asked("FSDP") and not torch.cuda.is_available():
+        raise TrainingError(
+            "The launcher asked for the engine 'fsdp', which accelerate silently leaves out on a machine without a "
+            "GPU; use configs/accelerate/ddp.yaml, zero2-cpu.yaml or zero3-cpu.yaml here."
+        )
     started = int(os.environ.get("WORLD_SIZE", "1"))
     options: dict[str, Any] = {"timeout": _PATIENCE}
     if started > 1 and not torch.cuda.is_available():

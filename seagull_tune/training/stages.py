@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from seagull_tune.config.train import LearningRates, Lora, Stage
-from seagull_tune.errors import TrainingError
-from seagull_tune.model.lora import add_lora, has_lora, is_lora_parameter
+from seagull_tune.errors import ConfigError, TrainingError
+from seagull_tune.model.lora import adapter_settings, add_lora, has_lora, is_lora_parameter, merge_lora
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.quantize import dequantize, is_quantized, quantize
 
 PARTS: dict[str, tuple[str, ...]] = {
     "vision_tower": ("vision_tower.",),
@@ -48,23 +49,62 @@ def apply_stage(model: SeagullForConditionalGeneration, stage: Stage, lora: Lora
 
     Raises:
         TrainingError: nothing would be trained.
+        ConfigError: the model brings adapters that were made otherwise than ``lora`` says.
     """
-    if stage.language_model == "lora" and not has_lora(model.language_model):
-        model.language_model = add_lora(
-            model.language_model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets,
-            rs_lora=lora.rs_lora,
-        )  # fmt: skip
+    if stage.language_model == "lora":
+        _adapt(model, lora)
+    if stage.language_model == "full" and model.config.quantize is not None:
+        model.language_model = merge_lora(model.language_model)
+        dequantize(model.language_model)
+        model.config.quantize = None
     modes: dict[str, str] = stage.model_dump()
     for name, parameter in model.named_parameters():
         mode = modes[part_of(name)]
         parameter.requires_grad_(mode == "full" or (mode == "lora" and is_lora_parameter(name)))
-    if stage.language_model == "full":
-        # Weights that were trained no longer come from their base, so the checkpoint must hold them.
-        model.config.bases = {k: v for k, v in (model.config.bases or {}).items() if k != "language_model"}
+    model.vision_tower.frozen = stage.vision_tower == "frozen"
+    for part in ("language_model", "vision_tower"):
+        if modes[part] == "full":
+            _leave_base(model, part)
     rows = [PartRow(part, modes[part], *_count(model, part)) for part in PARTS]
     if not any(row.trained for row in rows):
         raise TrainingError("Every part is frozen: set at least one part of `stage` to full or lora.")
     return rows
+
+
+def _adapt(model: SeagullForConditionalGeneration, lora: Lora) -> None:
+    """Adapters on the language model: those that it brings, or new ones (on merged weights, where it brings some)."""
+    if has_lora(model.language_model):
+        if lora.existing == "continue":
+            _check_existing(model, lora)
+            return
+        model.language_model = merge_lora(model.language_model)
+        model.config.quantize = None
+        _leave_base(model, "language_model")
+    if lora.quantize is not None and not is_quantized(model.language_model):
+        quantize(model.language_model)
+    model.config.quantize = lora.quantize
+    model.language_model = add_lora(
+        model.language_model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets,
+        rs_lora=lora.rs_lora, use_dora=lora.use_dora,
+    )  # fmt: skip
+
+
+def _check_existing(model: SeagullForConditionalGeneration, lora: Lora) -> None:
+    there = {**adapter_settings(model.language_model), "quantize": model.config.quantize}
+    said = lora.model_dump(exclude_unset=True, exclude={"existing", "targets"})
+    differing = [
+        f"{key} {there[key]!r} (lora.{key} is {value!r})" for key, value in said.items() if there[key] != value
+    ]
+    if differing:
+        raise ConfigError(
+            f"The model brings adapters with {', '.join(differing)}. To train them further, set these keys as they "
+            "are there; to begin new ones on top, set lora.existing to merge."
+        )
+
+
+def _leave_base(model: SeagullForConditionalGeneration, part: str) -> None:
+    """Weights that were changed no longer come from their base, so the checkpoint must hold them."""
+    model.config.bases = {name: base for name, base in (model.config.bases or {}).items() if name != part}
 
 
 def _count(model: nn.Module, part: str) -> tuple[int, int]:

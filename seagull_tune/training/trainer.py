@@ -15,7 +15,7 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from seagull_tune.config.train import LearningRates
-from seagull_tune.errors import TrainingError
+from seagull_tune.errors import DataError, TrainingError
 from seagull_tune.model.checkpoint import reload, write_model, writing
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, engine_of
@@ -73,13 +73,17 @@ class SeagullTrainer(Trainer):
         """Weighted sum of the named losses; each is kept for the log by itself.
 
         Raises:
-            TrainingError: the loss is not finite, or another engine runs than the launcher asked for.
+            TrainingError: the loss is not finite, a sample does not fit together, or another engine runs than the
+                launcher asked for.
         """
         if model.training and not self._engine_checked:
             self._check_engine(model)
         if model.training and self._augment is not None:
             inputs = self._augment(inputs)
-        outputs = model(**{name: inputs[name] for name in self._model_inputs if name in inputs})
+        try:
+            outputs = model(**{name: inputs[name] for name in self._model_inputs if name in inputs})
+        except DataError as error:  # the model knows places in the batch; people know samples
+            raise TrainingError(f"{error} The batch: {', '.join(inputs.get('names', ()))}.") from error
         named = self._losses(outputs, inputs)
         total = torch.stack([weight * loss for weight, loss in named.values()]).sum()
         if not bool(torch.isfinite(total)):
@@ -151,6 +155,8 @@ class SeagullTrainer(Trainer):
         return int(self._resolved.get("keep", 2))
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.args.should_save:  # under ZeRO-3 the Trainer comes here in every process, but only one has weights
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         write_model(self.accelerator.unwrap_model(self.model), folder, self._resolved, state_dict)

@@ -202,6 +202,7 @@ def _results(
     progress.close()
 
 
+@torch.no_grad()
 def _split(
     model: SeagullForConditionalGeneration, batch: Sequence[tuple[int, TrainingItem]]
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

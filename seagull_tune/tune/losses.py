@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
+from torch import Tensor, distributed
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, relu
 
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.model.projector import DirectLogits
+
+_SAME = 1e-6  # labels that are closer have no order
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -95,3 +97,47 @@ def direct_losses(direct: DirectLogits, batch: Mapping[str, Tensor]) -> dict[str
         "direct_importance": soft_cross_entropy(direct.importance, batch["importance_target"]),
         "direct_severity": severity,
     }
+
+
+def ranking_loss(direct: DirectLogits, quality_target: Tensor) -> Tensor:
+    """How far pairs of regions are from the order of their labels (margin ranking, margin = difference of labels).
+
+    For labels q_i > q_j and predictions p, a pair costs ``max(0, (q_i - q_j) - (p_i - p_j))``; the mean over pairs of
+    different labels. A prediction that keeps every distance costs nothing, so it does not stretch the scale.
+
+    The regions of all processes are compared. Gradients flow through this process's own side of each pair; the mean of
+    all processes' losses, and of its gradients, is that of one process that has all regions. A process whose batch has
+    no region takes part all the same.
+
+    Args:
+        direct: the direct head's logits of this process's R regions.
+        quality_target: (R, 5) soft levels.
+
+    Returns:
+        0 (with gradient) where no two labels differ.
+    """
+    scale = torch.linspace(0.0, 1.0, direct.quality.shape[1], device=direct.quality.device)
+    predicted = direct.quality.float().softmax(dim=1) @ scale  # (R,)
+    label = quality_target.float() @ scale
+    others, processes = _of_all_processes(torch.stack([predicted.detach(), label], dim=1))
+    margin = label[:, None] - others[:, 1]  # (R, all)
+    # Signs make one formula of both orders.
+    costs = relu(margin.abs() - margin.sign() * (predicted[:, None] - others[:, 0]))
+    pairs = ((others[:, None, 1] - others[:, 1]).abs() > _SAME).sum().clamp_min(1)
+    return (costs * (margin.abs() > _SAME)).sum() * processes / pairs
+
+
+def _of_all_processes(rows: Tensor) -> tuple[Tensor, int]:
+    """(R, K) of this process -> those of all, in the order of the processes, and how many processes there are."""
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return rows, 1
+    size = torch.tensor([len(rows)], device=rows.device)
+    sizes = [torch.zeros_like(size) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(sizes, size)
+    counts = [int(s) for s in sizes]
+    # Every process sends as many rows as the largest has: numbers of regions differ.
+    padded = rows.new_zeros(max(*counts, 1), rows.shape[1])
+    padded[: len(rows)] = rows
+    parts = [torch.zeros_like(padded) for _ in counts]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]), len(counts)

@@ -33,7 +33,7 @@ from seagull_tune.training.run_record import write_record
 from seagull_tune.training.stages import PartRow, apply_stage, stage_table
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
 from seagull_tune.tune.front_cache import FrontCache, build_front_cache, front_statistics
-from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss
+from seagull_tune.tune.losses import answer_loss, direct_losses, ranking_loss, slot_loss
 from seagull_tune.tune.mixing import mixed_losses, mixing
 from seagull_tune.tune.samples import TrainingSamples
 
@@ -219,6 +219,8 @@ def roi_losses(weights: LossWeights) -> LossFunction:
                 for name, loss in mixed_losses(partial(direct_losses, outputs.direct), batch).items()
                 if direct[name] > 0
             }
+        if weights.ranking > 0 and outputs.direct is not None:
+            named["ranking"] = (weights.ranking, ranking_loss(outputs.direct, batch["quality_target"]))
         if weights.answer > 0 and outputs.logits is not None:
             named["answer"] = (weights.answer, answer_loss(outputs.logits, batch["target_ids"]))
         if weights.level > 0 and outputs.logits is not None:
@@ -241,9 +243,20 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
         augment=mixing(config.optimisation.mixup) if config.optimisation.mixup > 0 else None,
         args=training_arguments(config, len(prepared.train), held_out is not None),
         train_dataset=prepared.train, eval_dataset=held_out,
-        data_collator=Collator(processor.padding_id),
+        data_collator=collator_of(prepared),
         processing_class=processor, callbacks=callbacks(Path(config.out), state.is_main_process),
     )  # fmt: skip
+
+
+def collator_of(prepared: Prepared) -> Collator:
+    """Builds batches, and knows what the language model can read."""
+    layout, model = prepared.processor.layout, prepared.model
+    return Collator(
+        prepared.processor.padding_id,
+        vocabulary=model.get_input_embeddings().num_embeddings,
+        context=getattr(model.config.text_config, "max_position_embeddings", None),
+        placeholders=(layout.image_token_id, *layout.region_token_ids),
+    )
 
 
 def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, facts: Mapping[str, Any]) -> Path:

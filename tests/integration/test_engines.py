@@ -1,4 +1,4 @@
-"""Two real processes on the CPU, under plain data parallel and under DeepSpeed ZeRO-2, against one process."""
+"""Two real processes on the CPU, under plain data parallel and DeepSpeed ZeRO-2 and ZeRO-3, against one process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.tiny_data import make_tiny_dataset
 
 pytestmark = pytest.mark.integration
 torch.set_num_threads(1)
-STEPS = 6
+STEPS = 20
 # DeepSpeed looks for ninja on the path; a virtual environment that is not activated has its own.
 SEARCH_PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
 
@@ -48,7 +48,7 @@ def start(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def single(folder: Path, data: Path, start: Path) -> dict[int, float]:
     """The curve of one process that gathers two batches into every step: what two processes see together."""
-    train(_config(folder, "single", data, start, accumulate=2, evaluate_every=3))
+    train(_config(folder, "single", data, start, accumulate=2, evaluate_every=10))
     return _curve(folder / "single")
 
 
@@ -67,12 +67,12 @@ def _curve(run: Path, key: str = "loss") -> dict[int, float]:
     return {entry["step"]: float(entry[key]) for entry in log if key in entry}
 
 
-def _launch(root: Path, launcher: str, config: TrainConfig, *options: str) -> subprocess.CompletedProcess[str]:
+def _launch(root: Path, launcher: Path, config: TrainConfig, *options: str) -> subprocess.CompletedProcess[str]:
     """``accelerate launch`` of scripts/finetune.py with two processes."""
     file = Path(config.out).with_suffix(".yaml")
     file.write_text(dump_config(config))
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"configs/accelerate/{launcher}.yaml",
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launcher),
         "--main_process_port", "0", "scripts/finetune.py", "--config", str(file), *options,
     ]  # fmt: skip
     environment = {**os.environ, "PATH": SEARCH_PATH, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
@@ -98,38 +98,58 @@ def test_two_processes_of_plain_data_parallel(
     project_root: Path, folder: Path, data: Path, start: Path, single: dict[int, float]
 ) -> None:
     # Without the cache of the others, so that one process computes it while the other waits.
-    config = _config(folder, "ddp", data, start, expect_engine="ddp", evaluate_every=3, cache_dir=None)
-    done = _launch(project_root, "ddp", config)
+    config = _config(folder, "ddp", data, start, expect_engine="ddp", evaluate_every=10, cache_dir=None)
+    done = _launch(project_root, project_root / "configs" / "accelerate" / "ddp.yaml", config)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("vision_tower") == done.stdout.count("Finished") == 1, "only the main process prints"
     _check_run(folder / "ddp", "ddp", single)
     evaluated, expected = (_curve(folder / name, "eval_loss") for name in ("ddp", "single"))
-    assert evaluated.keys() == expected.keys() == {3, 6}
+    assert evaluated.keys() == expected.keys() == {10, 20}
     assert max(abs(evaluated[step] - expected[step]) for step in expected) < 1e-3
 
 
-def test_two_processes_of_deepspeed_zero_2(
-    project_root: Path, folder: Path, data: Path, start: Path, single: dict[int, float]
-) -> None:
-    """A whole run, then its second half once more from the checkpoint in its middle."""
+@pytest.fixture
+def _deepspeed() -> None:
     pytest.importorskip("deepspeed", reason="DeepSpeed is not installed (it is for Linux on x86-64)")
     if not (shutil.which("c++") or shutil.which("g++")):
         pytest.skip("no C++ compiler: DeepSpeed builds an operator at first use")
     if not shutil.which("ninja", path=SEARCH_PATH):
         pytest.skip("no ninja: DeepSpeed builds an operator at first use")
-    run = folder / "zero2"
-    config = _config(folder, "zero2", data, start, expect_engine="deepspeed", save_every=3, keep=5)
-    done = _launch(project_root, "zero2-cpu", config)
+
+
+@pytest.fixture(scope="module")
+def launchers(folder: Path, project_root: Path) -> dict[str, Path]:
+    """The shipped launchers; under ZeRO-3 even the smallest weights are spread, as large ones would be."""
+    shipped = project_root / "configs"
+    settings = json.loads((shipped / "deepspeed" / "zero3.json").read_text())
+    settings["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    (folder / "zero3.json").write_text(json.dumps(settings))
+    launcher = yaml.safe_load((shipped / "accelerate" / "zero3-cpu.yaml").read_text())
+    launcher["deepspeed_config"]["deepspeed_config_file"] = str(folder / "zero3.json")
+    (folder / "zero3-launcher.yaml").write_text(yaml.safe_dump(launcher))
+    return {"zero2": shipped / "accelerate" / "zero2-cpu.yaml", "zero3": folder / "zero3-launcher.yaml"}
+
+
+@pytest.mark.usefixtures("_deepspeed")
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
+def test_two_processes_of_deepspeed(
+    stage: str, project_root: Path, folder: Path, data: Path, start: Path, single: dict[int, float],
+    launchers: dict[str, Path],
+) -> None:  # fmt: skip
+    """A whole run, then its second half once more from the checkpoint in its middle."""
+    run = folder / stage
+    config = _config(folder, stage, data, start, expect_engine="deepspeed", save_every=10, keep=5)
+    done = _launch(project_root, launchers[stage], config)
     assert done.returncode == 0, done.stderr[-3000:]
     _check_run(run, "deepspeed", single)
-    model, _ = load_checkpoint(run / "checkpoint-3")
+    model, _ = load_checkpoint(run / "checkpoint-10")
     assert all(bool(torch.isfinite(p).all()) and p.numel() for p in model.parameters())
 
-    (run / "run.json").rename(folder / "zero2.json")
+    (run / "run.json").rename(folder / f"{stage}-first-run.json")
     whole = load_file(run / "model" / "trained.safetensors")
     shutil.rmtree(run / "model")
     shutil.rmtree(run / f"checkpoint-{STEPS}")
-    again = _launch(project_root, "zero2-cpu", config, "--resume")
+    again = _launch(project_root, launchers[stage], config, "--resume")
     assert again.returncode == 0, again.stderr[-3000:]
     _check_run(run, "deepspeed", single)
     for name, value in load_file(run / "model" / "trained.safetensors").items():
@@ -140,9 +160,9 @@ def test_the_shipped_launcher_configurations_are_whole(project_root: Path) -> No
     from accelerate.commands.config.config_args import load_config_from_file
 
     files = sorted((project_root / "configs" / "accelerate").glob("*.yaml"))
-    assert {file.stem for file in files} >= {"ddp", "zero2-cpu", "zero2-gpu"}
+    assert {file.stem for file in files} >= {"ddp", "zero2-cpu", "zero3-cpu", "zero3-offload-gpu", "fsdp2-gpu"}
     for file in files:
         assert load_config_from_file(str(file)).num_machines == 1
         named = yaml.safe_load(file.read_text()).get("deepspeed_config", {}).get("deepspeed_config_file")
         if named is not None:
-            assert json.loads((project_root / named).read_text())["zero_optimization"]["stage"] == 2
+            assert json.loads((project_root / named).read_text())["zero_optimization"]["stage"] == int(file.stem[4])

@@ -39,6 +39,7 @@ MAY_TRAIN = ("tune", "rsa/train.py", "video/train.py")
 """Where training may be imported, besides the wiring and training itself."""
 ONE_PLACE = {
     "peft": ("seagull_tune/model/lora.py",),
+    "bitsandbytes": ("seagull_tune/model/quantize.py",),
     "segment_anything": ("seagull_tune/segment/sam.py",),
     "deepspeed": (),
     "pyiqa": ("data_builders/labelers/crops.py",),

@@ -181,3 +181,19 @@ def test_a_batch_without_value_words(processor: SeagullProcessor, visual: Visual
     batch = Collator(0)([TrainingItem("a", LABELS, encoded, (1,), visual)])
     assert batch["slot_rows"].shape == (0,) and batch["slot_targets"].shape[0] == 0
     assert processor.tokenizer.decode(batch["target_ids"]).startswith("It is a sky.")
+
+
+def test_tokens_that_the_language_model_cannot_read_are_named(
+    processor: SeagullProcessor, visual: VisualInputs
+) -> None:
+    turns = [Message("user", (Part(image=True), Part(text="How is "), Part(region=0), Part(text="?")))]
+    encoded = processor.encode([*turns, Message("assistant", (Part(text="It is good."),))])
+    item = TrainingItem("sample-18", LABELS, encoded, (0,), visual)
+    layout = processor.layout
+    places = (layout.image_token_id, *layout.region_token_ids)
+    words = max(token for token in encoded.input_ids if token not in places)
+    Collator(0, words + 1, len(encoded.input_ids), places)([item])
+    with pytest.raises(TrainingError, match=rf"'sample-18': token {words} at place \d+ has no row .* {words} embed"):
+        Collator(0, words, None, places)([item])
+    with pytest.raises(TrainingError, match=rf"'sample-18' takes {len(encoded.input_ids)} tokens.*conversation.turns"):
+        Collator(0, None, len(encoded.input_ids) - 1, places)([item])

@@ -20,6 +20,7 @@ from tests.tiny import make_tiny_model
 from tests.unit.model.conftest import Picture
 
 Tiny = tuple[SeagullForConditionalGeneration, SeagullProcessor]
+SWIN = "swin_tiny_patch4_window7_224"  # the smallest that timm has
 
 
 def make_items(processor: SeagullProcessor, pictures: list[Picture]) -> list[TrainingItem]:
@@ -42,7 +43,7 @@ def _run(model: SeagullForConditionalGeneration, batch: dict[str, Any]) -> Any:
         return model(**{name: batch[name] for name in MODEL_INPUTS if name in batch})
 
 
-@pytest.mark.parametrize("tower", ["test_efficientnet", "test_convnext", "test_resnet", "test_vit"])
+@pytest.mark.parametrize("tower", ["test_efficientnet", "test_convnext", "test_resnet", "test_vit", SWIN])
 def test_a_padded_batch_equals_single_samples(tower: str, pictures: list[Picture]) -> None:
     model, processor = make_tiny_model(tower=tower)
     items = make_items(processor, pictures)

@@ -31,6 +31,13 @@ def test_the_launcher_asks_through_the_environment(monkeypatch: pytest.MonkeyPat
     assert engine_in_use() == engine
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="FSDP runs on this machine")
+def test_an_engine_that_would_silently_be_left_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(TrainingError, match=r"'fsdp', which accelerate silently leaves out.*ddp.yaml"):
+        start_engine()
+
+
 def test_processes_that_do_not_find_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     PartialState()  # one process, as it is
     monkeypatch.setenv("WORLD_SIZE", "2")

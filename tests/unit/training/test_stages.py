@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
 
-from seagull_tune.config.train import LearningRates, Lora, Stage
-from seagull_tune.errors import TrainingError
+from seagull_tune.config.train import LearningRates, Lora, Stage, TrainConfig
+from seagull_tune.data.visual import GEOMETRY
+from seagull_tune.errors import ConfigError, TrainingError
+from seagull_tune.model.checkpoint import load_model, save_checkpoint
 from seagull_tune.model.lora import has_lora, is_lora_parameter
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.training.stages import PARTS, apply_stage, parameter_groups, part_of, stage_table
@@ -77,7 +82,7 @@ def test_adapters_are_added_once(model: SeagullForConditionalGeneration) -> None
     first = apply_stage(model, stage, Lora(rank=2))
     assert has_lora(model.language_model)
     adapters = model.language_model
-    assert apply_stage(model, stage, Lora(rank=8)) == first, "adapters that are there are trained further"
+    assert apply_stage(model, stage, Lora(rank=2)) == first, "adapters that are there are trained further"
     assert model.language_model is adapters
 
 
@@ -105,3 +110,82 @@ def test_nothing_to_train_is_an_error(model: SeagullForConditionalGeneration) ->
 def test_a_parameter_of_no_part_is_an_error() -> None:
     with pytest.raises(TrainingError, match=r"'other\.weight' belongs to no part"):
         part_of("other.weight")
+
+
+def _lively(model: SeagullForConditionalGeneration) -> SeagullForConditionalGeneration:
+    torch.manual_seed(4)
+    for name, parameter in model.named_parameters():
+        if is_lora_parameter(name) and "magnitude" not in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model.eval()
+
+
+LORA = Stage(language_model="lora")
+IDS = torch.arange(5, 45)[None]
+
+
+@pytest.mark.parametrize("kind", [{}, {"use_dora": True}, {"rs_lora": True}], ids=["lora", "dora", "rslora"])
+def test_a_second_round_goes_on_with_the_same_adapters(
+    model: SeagullForConditionalGeneration, kind: dict[str, Any], tmp_path: Path
+) -> None:
+    apply_stage(model, LORA, Lora(rank=2, **kind))
+    expected = _lively(model)(input_ids=IDS).logits
+    save_checkpoint(model, None, tmp_path / "first")
+    second = load_model(tmp_path / "first", trainable=True)
+    apply_stage(second, LORA, Lora(rank=2, **kind))
+    assert torch.equal(second.eval()(input_ids=IDS).logits, expected)
+    save_checkpoint(second, None, tmp_path / "second")
+    names = [
+        load_file(tmp_path / name / "adapter" / "adapter_model.safetensors").keys() for name in ("first", "second")
+    ]
+    assert names[0] == names[1] and all(name.count("base_model") == 1 for name in names[1])
+
+
+def test_a_second_round_on_merged_adapters_starts_where_the_first_ended(
+    model: SeagullForConditionalGeneration, tmp_path: Path
+) -> None:
+    model.config.bases = {"language_model": "embedded:words@1"}
+    apply_stage(model, LORA, Lora(rank=2))
+    expected = _lively(model)(input_ids=IDS).logits
+    apply_stage(model, LORA, Lora(rank=5, use_dora=True, existing="merge"))
+    assert model.config.bases == {}, "merged weights come from no base"
+    torch.testing.assert_close(model.eval()(input_ids=IDS).logits, expected, rtol=0, atol=1e-4)
+    names = [name for name, _ in model.named_parameters() if is_lora_parameter(name)]
+    assert names and all(name.count("base_model") == 1 for name in names)
+    save_checkpoint(model, None, tmp_path / "c")
+    assert torch.equal(load_model(tmp_path / "c")(input_ids=IDS).logits, model(input_ids=IDS).logits)
+
+
+def test_adapters_that_were_made_otherwise_are_not_passed_off_as_asked_for(
+    model: SeagullForConditionalGeneration,
+) -> None:
+    apply_stage(model, LORA, Lora(rank=2, alpha=4.0))
+    with pytest.raises(ConfigError, match=r"rank 2 \(lora.rank is 8\), use_dora False .*existing to merge"):
+        apply_stage(model, LORA, Lora(rank=8, alpha=4.0, use_dora=True))
+
+
+def test_a_tower_that_is_trained(model: SeagullForConditionalGeneration, tmp_path: Path) -> None:
+    """It gets gradients, depends on no other picture of the batch, and leaves its base."""
+    model.config.bases = {"vision_tower": "embedded:eyes@1"}
+    apply_stage(model, Stage(vision_tower="full"), Lora())
+    model.train()
+    assert not any(module.training for module in model.vision_tower.modules())
+    masks = [torch.ones(1, 64, 64)]
+    patches = torch.randint(0, 255, (1, 3, 3, 16, 16), dtype=torch.uint8)
+    out = model(
+        pixel_values=[torch.randn(3, 64, 64)], region_masks=masks, region_geometry=torch.zeros(1, GEOMETRY),
+        patches=patches, patch_masks=torch.ones(1, 3, 16, 16, dtype=torch.uint8),
+    )  # fmt: skip
+    out.direct.quality.square().sum().backward()
+    moved = [name for name, p in model.vision_tower.named_parameters() if p.grad is not None and bool(p.grad.any())]
+    assert len(moved) > 10 and model.config.bases == {}
+    groups = {group["name"]: group["lr"] for group in parameter_groups(model, LearningRates(vision_tower=1e-6), 0.1)}
+    assert groups["vision_tower/0.1"] == 1e-6
+
+
+def test_what_cannot_be_combined_is_said_before_anything_is_loaded() -> None:
+    plain = {"out": "o", "data": "d"}
+    with pytest.raises(ValidationError, match="cache_front to false"):
+        TrainConfig.model_validate({**plain, "stage": {"vision_tower": "full"}})
+    with pytest.raises(ValidationError, match=r"stage.language_model must be lora, not full"):
+        TrainConfig.model_validate({**plain, "stage": {"language_model": "full"}, "lora": {"quantize": "nf4"}})

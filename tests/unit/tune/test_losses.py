@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
+from seagull_tune.levels import soft_levels
 from seagull_tune.model.projector import DirectLogits
-from seagull_tune.tune.losses import answer_loss, direct_losses, slot_loss, soft_cross_entropy, types_loss
+from seagull_tune.tune.losses import answer_loss, direct_losses, ranking_loss, slot_loss, soft_cross_entropy, types_loss
 
 
 def _log_softmax(row: list[float]) -> list[float]:
@@ -144,3 +146,64 @@ def test_slots_of_types_have_their_own_loss() -> None:
     expected = (-2 * chosen[0, 2] + 3 * types_loss(chosen[1:2], targets[1:2])[0] - chosen[2, 0]) / 6
     found = slot_loss(logits, batch, {"quality": 2.0, "types": 3.0, "severity": 1.0})
     assert float(found) == pytest.approx(float(expected), abs=1e-5)
+
+
+def _direct(quality: list[float]) -> DirectLogits:
+    """Predictions of these qualities: nearly all mass on the two levels around each."""
+    rows = torch.zeros(len(quality), 5)
+    for row, value in zip(rows, quality, strict=True):
+        place = min(int(value * 4), 3)
+        row[place], row[place + 1] = 1 - (value * 4 - place), value * 4 - place
+    return DirectLogits((rows + 1e-9).log().requires_grad_(), torch.zeros(len(quality), 5), torch.zeros(0))
+
+
+def test_ranking_by_hand() -> None:
+    labels = torch.tensor([soft_levels(q) for q in (0.9, 0.5, 0.5, 0.1)])
+    # Pairs of different labels, both ways: 0-1, 0-2, 0-3, 1-3, 2-3; the two of 0.5 have no order.
+    predicted = [0.6, 0.5, 0.7, 0.1]
+    gaps = {(0, 1): 0.4 - 0.1, (0, 2): 0.4 + 0.1, (0, 3): 0.8 - 0.5, (1, 3): 0.0, (2, 3): 0.0}
+    assert float(ranking_loss(_direct(predicted), labels)) == pytest.approx(sum(gaps.values()) / 5, abs=1e-5)
+    assert float(ranking_loss(_direct([0.9, 0.5, 0.5, 0.1]), labels)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_ranking_moves_pairs_apart_and_nothing_where_there_are_none() -> None:
+    direct = _direct([0.5, 0.5])
+    ranking_loss(direct, torch.tensor([soft_levels(0.9), soft_levels(0.2)])).backward()
+    gradient = direct.quality.grad
+    assert gradient is not None and float(gradient[0, 4]) < 0 < float(gradient[1, 4]), "the better one is pushed up"
+    for count in (0, 1):
+        alone = _direct([0.5] * count)
+        loss = ranking_loss(alone, torch.zeros(count, 5))
+        loss.backward()
+        assert float(loss) == 0
+
+
+def _rank(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    logits, labels = torch.randn(5, 5), torch.rand(5)
+    mine = slice(0, 5) if rank == 0 else slice(5, 5)  # the second process has no region at all
+    if (Path(folder) / "both").exists():
+        mine = slice(0, 2) if rank == 0 else slice(2, 5)
+    quality = logits[mine].clone().requires_grad_()
+    targets = torch.tensor([soft_levels(float(q)) for q in labels[mine]]).view(-1, 5)
+    loss = ranking_loss(DirectLogits(quality, quality, quality), targets)
+    loss.backward()
+    torch.save({"loss": loss.detach(), "gradient": quality.grad}, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_ranking_over_two_processes_is_that_of_one(both: bool, tmp_path: Path) -> None:
+    if both:
+        (tmp_path / "both").touch()
+    torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
+    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    torch.manual_seed(0)
+    quality, labels = torch.randn(5, 5).requires_grad_(), torch.rand(5)
+    alone = ranking_loss(DirectLogits(quality, quality, quality), torch.tensor([soft_levels(float(q)) for q in labels]))
+    alone.backward()
+    # Data parallel takes the mean of losses and of gradients over the processes.
+    torch.testing.assert_close(sum(part["loss"] for part in found) / 2, alone.detach(), rtol=0, atol=1e-6)
+    gradient = torch.cat([part["gradient"] for part in found]) / 2
+    torch.testing.assert_close(gradient, quality.grad, rtol=0, atol=1e-6)
