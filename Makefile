@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 UV_VERSION := 0.13.8
+# Two at a time, file by file: tests of one file share what they set up. The longest ones wait for processes of their own.
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
 
 # Threads that wait in a loop for each other crawl when another process runs; let them sleep instead.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -53,11 +55,11 @@ quickstart: $(READY) ## photographs -> data set -> tuned model -> measured repor
 
 test: $(READY) ## run the tests (those that need what this machine lacks say so and skip)
 	@$(PY) -m seagull_tune.embedded >/dev/null || echo "The tests that need the embedded models will skip."
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(READY) ## run all tests, also those of more than a minute
 	@$(PY) -m seagull_tune.embedded >/dev/null || echo "The tests that need the embedded models will skip."
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/bin/ruff check .
