@@ -155,7 +155,12 @@ def _lines_to(out: Path | None) -> Iterator[TextIO]:
         out.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8") as file:
             yield file
-        os.replace(partial, out)
+            empty = file.tell() == 0
+        if empty and out.is_file():  # no photograph could be judged: the lines of an earlier run are worth more
+            partial.unlink()
+            say(f"There is no line to write: {out} stays as it was.")
+        else:
+            os.replace(partial, out)
     except OSError as error:
         kept = f" Lines written so far are in {partial}." if partial.is_file() else ""
         raise DataError(f"{out} cannot be written: {why_not_written(error)}.{kept}") from error

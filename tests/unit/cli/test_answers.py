@@ -106,6 +106,10 @@ def test_one_bad_photograph_does_not_stop_the_others(
     assert [json.loads(text)["image"] for text in out.read_text().splitlines()] == [str(photo)]
     assert not out.with_name("lines.jsonl.partial").exists()
     assert result.stdout == ""
+    before = out.read_text()
+    again = run("assess", bad, *line)
+    assert again.exit_code == DONE_IN_PART and "stays as it was" in again.stderr
+    assert out.read_text() == before and not out.with_name("lines.jsonl.partial").exists()
 
 
 @pytest.mark.parametrize(
