@@ -16,7 +16,7 @@ from data_builders.splits import order_ids
 from seagull_tune.builtin_scenes import builtin_scenes, scene_path
 from seagull_tune.config.data import BUILTIN, BUILTIN_INSTALLED, BuildConfig, Selection
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.files import sha256_of
+from seagull_tune.files import is_unicode, sha256_of
 from seagull_tune.images import IMAGE_SUFFIXES, MAX_PIXELS, is_raw, read_photograph
 from seagull_tune.raw import RAW_SUFFIXES
 
@@ -199,7 +199,7 @@ def _names_in(folder: Path, recursive: bool) -> list[str]:
     if not names:
         hint = "" if recursive else " Set recursive=true if they are in sub-folders."
         raise DataError(f"{folder} holds no photograph (files ending in {', '.join(IMAGE_SUFFIXES)}).{hint}")
-    odd = [name for name in names if not _is_text(name)]
+    odd = [name for name in names if not is_unicode(name)]
     if odd:
         listed = ", ".join(ascii(name) for name in odd[:10])
         raise DataError(
@@ -216,11 +216,6 @@ def _image_names(folder: Path, paths: Iterable[Path]) -> list[str]:
         if not hidden and path.suffix.lower() in (*IMAGE_SUFFIXES, *RAW_SUFFIXES) and path.is_file():
             names.append(name.as_posix())
     return names
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name is Unicode; bytes of another encoding come from the system as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _digest(path: Path) -> str:

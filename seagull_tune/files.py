@@ -13,6 +13,11 @@ from pathlib import Path
 STAGING_SUFFIX = ".partial"
 
 
+def is_unicode(text: str) -> bool:
+    """Whether text is Unicode: bytes of another encoding, in file names or typed, come as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as 64 lower-case hex digits.
 

@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase, TextStreamer
 
 from seagull_tune.errors import DataError, RegionError, did_you_mean
+from seagull_tune.files import is_unicode
 from seagull_tune.images import read_image
 from seagull_tune.infer.assessor import EncodedPhotograph, RegionAssessor
 from seagull_tune.instructions.converse import free_turn, system_message
@@ -240,7 +241,7 @@ def check_question(question: str) -> None:
         raise DataError("The question is empty; a question needs at least one word.")
     if len(question) > MAX_QUESTION:
         raise DataError(f"The question has {len(question):,} characters; allowed: {MAX_QUESTION:,}. Ask a shorter one.")
-    if any("\ud800" <= letter <= "\udfff" for letter in question):
+    if not is_unicode(question):
         raise DataError(f"The question {question[:80]!a} is not UTF-8. Type it in a terminal that is set to UTF-8.")
 
 

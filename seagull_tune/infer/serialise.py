@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from seagull_tune.files import is_unicode
 from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level, said_severity
 from seagull_tune.records import Region, RegionAssessment, Scores
 
@@ -70,7 +71,7 @@ def to_json_line(assessment: RegionAssessment, image: str) -> str:
     """
     values = assessment_to_dict(assessment, image)
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    return json.dumps(values, allow_nan=False) if any("\ud800" <= letter <= "\udfff" for letter in text) else text
+    return text if is_unicode(text) else json.dumps(values, allow_nan=False)
 
 
 def scores_in_words(scores: Scores) -> str:
