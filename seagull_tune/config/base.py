@@ -1,6 +1,7 @@
 """Configuration: strict pydantic models filled from YAML files and dotted overrides.
 
-A file may name another one as ``base: other.yaml`` (a path relative to itself); it is merged deeply over that one.
+A file may name another one as ``base: other.yaml`` (a path relative to itself), or several as a list; it is merged
+deeply over them, and of several the later over the earlier.
 Overrides come last: ``a.b=c`` sets one key, ``c`` is read as YAML, and a number in the path indexes a list. Whatever
 is wrong is reported at once, in one :class:`~seagull_tune.errors.ConfigError` with one line per problem.
 """
@@ -21,7 +22,7 @@ import yaml
 from seagull_tune.errors import ConfigError, did_you_mean
 
 BASE_KEY = "base"
-"""The reserved top-level key of a YAML file that names the file it builds on."""
+"""The reserved top-level key of a YAML file that names the file, or files, it builds on."""
 
 _ASSET_FOLDERS = ("configs", "prompts")
 _LONGEST_VALUE = 80
@@ -213,22 +214,23 @@ def _find(file: Path | str) -> Path:
     return resolve_asset(path.as_posix())
 
 
-def _read_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The file and those it builds on, the deepest base first."""
-    chain: list[tuple[Path, dict[str, Any]]] = []
-    seen: set[Path] = set()
-    following: Path | None = path
-    while following is not None:
-        if following.resolve() in seen:
-            raise ConfigError(f"{path}: the files build on each other in a circle, through {following}.")
-        seen.add(following.resolve())
-        values = _read_mapping(following)
-        base = values.pop(BASE_KEY, None)
-        if base is not None and not isinstance(base, str):
-            raise ConfigError(f"{following}: {BASE_KEY} is {_shown(base)}; allowed: the path of one YAML file.")
-        chain.append((following, values))
-        following = following.parent / base if base is not None else None
-    return chain[::-1]
+def _read_chain(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
+    """The file and those it builds on, deepest first; of several that one file names, the later lies over the earlier.
+
+    Args:
+        path: the file.
+        above: the files that build on it.
+    """
+    if path.resolve() in above:
+        raise ConfigError(f"{path}: the files build on each other in a circle.")
+    values = _read_mapping(path)
+    base = values.pop(BASE_KEY, None)
+    names = [base] if isinstance(base, str) else [] if base is None else base
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{path}: {BASE_KEY} is {_shown(base)}; allowed: the path of one YAML file, or a list of them.")
+    line = (*above, path.resolve())
+    under = [entry for name in names for entry in _read_chain(path.parent / name, line)]
+    return [*under, (path, values)]
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

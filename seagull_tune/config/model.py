@@ -9,11 +9,42 @@ from pydantic import Field, model_validator
 from seagull_tune.config.base import StrictModel
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
+class LanguageModelSizes(StrictModel):
+    """Sizes of a language model's architecture, by the names of transformers' configurations.
+
+    Every one is required: a file that is laid over another one then leaves nothing of it.
+
+    Attributes:
+        model_type: family, as transformers names it (``llama``, ``qwen3``, ...).
+        hidden_size, intermediate_size: width of the residual stream and inside the feed-forward layers.
+        num_hidden_layers: decoder layers.
+        num_attention_heads, num_key_value_heads, head_dim: heads of the queries, of keys and values, width of one.
+        vocab_size: words; tie_word_embeddings: whether the output head is the table of words itself.
+        max_position_embeddings: longest text.
+    """
+
+    model_type: str
+    hidden_size: Count
+    intermediate_size: Count
+    num_hidden_layers: Count
+    num_attention_heads: Count
+    num_key_value_heads: Count
+    head_dim: Count
+    vocab_size: Count
+    max_position_embeddings: Count
+    tie_word_embeddings: bool
+
+
 class ModelSpec(StrictModel):
     """What a new model is assembled from.
 
     Attributes:
         language_model: reference of the causal language model, ``embedded:NAME`` or ``hub:ID@REVISION``.
+        language_model_sizes: sizes of that language model, for a plan that is made without its files; a training reads
+            them from the model itself. Shipped ones: ``configs/model/``.
         vision_tower: reference of the tower's weights.
         vision_backbone: timm name of the tower's architecture (it must support ``features_only``).
         image_max_side: longest side, in pixels, that the tower sees.
@@ -28,6 +59,7 @@ class ModelSpec(StrictModel):
     """
 
     language_model: str = "embedded:smollm2-135m-instruct"
+    language_model_sizes: LanguageModelSizes | None = None
     vision_tower: str = "embedded:efficientnet-lite0"
     vision_backbone: str = "efficientnet_lite0"
     image_max_side: Annotated[int, Field(ge=64, le=4096)] = 512

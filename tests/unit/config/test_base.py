@@ -69,6 +69,15 @@ def test_base_is_merged_deeply_under_the_file(tmp_path: Path) -> None:
     assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.25, 0.1)
 
 
+def test_of_several_bases_the_later_lies_over_the_earlier(tmp_path: Path) -> None:
+    write(tmp_path, "root.yaml", "seed: 1\nnote: root\n")
+    write(tmp_path, "a.yaml", "base: root.yaml\nseed: 2\noptimizer: {learning_rate: 0.5}\n")
+    write(tmp_path, "b.yaml", "base: root.yaml\noptimizer: {weight_decay: 0.1}\n")  # a file may be under two others
+    config = load_config(Run, write(tmp_path, "top.yaml", "base: [a.yaml, b.yaml]\nnote: top\n"))
+    assert (config.seed, config.note) == (1, "top")  # b.yaml brings root.yaml's seed again
+    assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.5, 0.1)
+
+
 def test_bases_in_a_circle_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", "base: b.yaml\n")
     write(tmp_path, "b.yaml", "base: a.yaml\n")
@@ -130,7 +139,8 @@ def test_the_line_names_the_file_or_the_override_that_set_the_value(tmp_path: Pa
         ("seed: 1\nseed: 2\n", "occurs twice"),
         ("- 1\n", "allowed: a mapping"),
         ("a: [1\n", "is not YAML"),
-        ("base: [a.yaml]\n", "allowed: the path of one YAML file"),
+        ("base: [1]\n", "allowed: the path of one YAML file, or a list of them"),
+        ("base: {a: b.yaml}\n", "allowed: the path of one YAML file, or a list of them"),
         ("seed: !!python/object/apply:os.getcwd []\n", "is not YAML"),
     ],
 )
