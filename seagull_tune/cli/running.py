@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from seagull_tune.cli.data import SamplesOption, plan_in_words
 from seagull_tune.cli.query import DeviceOption, LabelMapsOption, MaxPixelsOption, ModelOption
 from seagull_tune.errors import ConfigError
 
+if TYPE_CHECKING:
+    from seagull_tune.config.train import TrainConfig
+
 DEFAULT_QUICKSTART = "configs/embedded/quickstart.yaml"
 
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder.")]
@@ -20,6 +23,13 @@ StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, help="Steps of each training: a few for a first look, more for quality.")
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder of the data set.")]
+EngineConfigOption = Annotated[
+    Path | None,
+    typer.Option("--engine-config", metavar="FILE", help="With --dry-run: accelerate configuration; default: all."),
+]
+ProcessesOption = Annotated[
+    int | None, typer.Option("--processes", min=1, metavar="N", help="With --dry-run: memory and time on N GPUs.")
+]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on from the newest complete checkpoint of the run folder.")
 ]
@@ -56,6 +66,7 @@ def quickstart(
     epilog=example(
         "seagull-tune pretrain --data runs/quickstart/data --out runs/mine/pretrain",
         "seagull-tune pretrain --config configs/embedded/pretrain.yaml --set optimisation.steps=100",
+        "seagull-tune pretrain --config configs/train/seagull-7b-pretrain.yaml --processes 4 --dry-run",
     )
 )
 def pretrain(
@@ -68,9 +79,12 @@ def pretrain(
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,
+    engine_config: EngineConfigOption = None,
+    processes: ProcessesOption = None,
 ) -> None:
     """Stage 1: shape the region tokens (one process; scripts/pretrain.py for several)."""
-    _train("pretrain", {"data": data, "out": out, "init": init}, resume, config, sets, dry_run)
+    settings = _training("pretrain", {"data": data, "out": out, "init": init}, config, sets)
+    _plan("pretrain", settings, engine_config, processes) if dry_run else _train(settings, resume)
 
 
 @app.command(
@@ -88,27 +102,30 @@ def finetune(
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,
+    engine_config: EngineConfigOption = None,
+    processes: ProcessesOption = None,
 ) -> None:
     """Stage 2: teach the language model to answer (one process; scripts/finetune.py for several)."""
-    _train("finetune", {"data": data, "out": out, "init": init}, resume, config, sets, dry_run)
+    settings = _training("finetune", {"data": data, "out": out, "init": init}, config, sets)
+    _plan("finetune", settings, engine_config, processes) if dry_run else _train(settings, resume)
 
 
-def _train(
-    stage: str,
-    changes: dict[str, Path | None],
-    resume: bool,
-    config: Path | None,
-    sets: list[str] | None,
-    dry_run: bool,
-) -> None:
+def _training(
+    stage: str, changes: dict[str, Path | None], config: Path | None, sets: list[str] | None
+) -> TrainConfig:
     from seagull_tune.config.train import TrainConfig
     from seagull_tune.tune.launch import DEFAULTS
 
-    settings = resolve(TrainConfig, config, overrides(changes, sets), DEFAULTS[stage])
-    if dry_run:
-        start = settings.init or f"{settings.model.language_model} with {settings.model.vision_tower}"
-        show_plan(settings, f"Train ({stage}) on {settings.data}, from {start}, into {settings.out}.")
-        return
+    return resolve(TrainConfig, config, overrides(changes, sets), DEFAULTS[stage])
+
+
+def _plan(stage: str, settings: TrainConfig, engine_file: Path | None, processes: int | None) -> None:
+    from seagull_tune.tune.plan import describe
+
+    show_plan(settings, describe(stage, settings, engine_file, processes))
+
+
+def _train(settings: TrainConfig, resume: bool) -> None:
     from seagull_tune.tune.recipe import train
 
     typer.echo(f"Finished checkpoint: {train(settings, resume)}")

@@ -1,4 +1,4 @@
-"""A new model from its bases."""
+"""A new model from its bases, or the outline of one: its parts and their shapes without any weights."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from seagull_tune.config.model import ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
-from seagull_tune.errors import ConfigError
+from seagull_tune.errors import ConfigError, did_you_mean
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
@@ -37,12 +38,9 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
         patches_per_region=1 if released else spec.patches_per_region, view="square" if released else "native",
     )  # fmt: skip
     layout = processor.layout
-    text_config = bases.load_text_config(references["language_model"])
-    config = SeagullConfig(
-        text_config=text_config, vision_tower=spec.vision_backbone,
-        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
-        mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, image_token_id=layout.image_token_id,
-        region_token_ids=layout.region_token_ids, bases=references, **(released_sizes(spec) if released else {}),
+    config = sizes_of(
+        spec, bases.load_text_config(references["language_model"]), image_token_id=layout.image_token_id,
+        region_token_ids=layout.region_token_ids, bases=references,
     )  # fmt: skip
     torch.manual_seed(seed)
     model = build_from_bases(config)
@@ -50,6 +48,46 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
     match_scales(model)
     speak_its_words(model, processor)
     return model, processor
+
+
+def sizes_of(spec: ModelSpec, text_config: PreTrainedConfig, **others: Any) -> SeagullConfig:
+    """The configuration of a new model: what ``spec`` says, around a language model; ``others``: ids and bases."""
+    released = released_sizes(spec) if spec.mfe == "seagull" else {}
+    return SeagullConfig(
+        text_config=text_config, vision_tower=spec.vision_backbone,
+        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
+        mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, **released, **others,
+    )  # fmt: skip
+
+
+def outline(spec: ModelSpec) -> SeagullForConditionalGeneration:
+    """The model of a specification without its weights (on the meta device): nothing is loaded, no hub is asked.
+
+    Raises:
+        ConfigError: the sizes of the language model are not given, or transformers knows no such family.
+    """
+    sizes = spec.language_model_sizes
+    if sizes is None:
+        raise ConfigError(
+            f"The sizes of {spec.language_model} are not known without its files: give model.language_model_sizes, as "
+            "the files in configs/model/ do."
+        )
+    values = sizes.model_dump()
+    try:
+        text_config = AutoConfig.for_model(values.pop("model_type"), **values)
+    except ValueError as error:
+        raise ConfigError(
+            f"model.language_model_sizes.model_type is {sizes.model_type!r}, a family that transformers does not know."
+            f"{did_you_mean(sizes.model_type, CONFIG_MAPPING.keys())}"
+        ) from error
+    references = {"language_model": spec.language_model, "vision_tower": spec.vision_tower}
+    return without_weights(sizes_of(spec, text_config, bases=references))
+
+
+def without_weights(config: SeagullConfig) -> SeagullForConditionalGeneration:
+    """A model of these sizes on the meta device: its tensors have shapes and types, and take no memory."""
+    with torch.device("meta"):
+        return SeagullForConditionalGeneration(config)
 
 
 def released_sizes(spec: ModelSpec) -> dict[str, Any]:

@@ -42,16 +42,29 @@ def _quantized_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def quantize(language_model: nn.Module) -> None:
+def layers_to_quantize(language_model: nn.Module) -> list[tuple[str, nn.Linear]]:
+    """The linear layers of a language model that are held in 4 bits, with their names: all but its output head."""
+    head = language_model.get_output_embeddings()  # type: ignore[operator]
+    return [(n, m) for n, m in language_model.named_modules() if isinstance(m, nn.Linear) and m is not head]
+
+
+def bytes_in_4_bits(n_weights: int) -> int:
+    """Bytes of so many weights in 4 bits: half a byte each, and a float32 maximum per block."""
+    return n_weights // 2 + n_weights // BLOCK * 4
+
+
+def quantize(language_model: nn.Module, device: torch.device | None = None) -> None:
     """Brings the linear layers of a language model to 4 bits, in place; its output head and embeddings stay.
+
+    Args:
+        device: where those layers are brought, one by one; None leaves them where they are.
 
     Raises:
         MissingDependencyError: bitsandbytes is not installed.
         ConfigError: a layer's width is no multiple of 64: bitsandbytes gives wrong weights for those on a CPU.
     """
     library = _library()
-    head = language_model.get_output_embeddings()  # type: ignore[operator]
-    chosen = [(n, m) for n, m in language_model.named_modules() if isinstance(m, nn.Linear) and m is not head]
+    chosen = layers_to_quantize(language_model)
     odd = [f"{name} ({layer.in_features})" for name, layer in chosen if layer.in_features % BLOCK]
     if odd:
         raise ConfigError(
@@ -59,13 +72,12 @@ def quantize(language_model: nn.Module) -> None:
             f"of {BLOCK}: {', '.join(odd[:3])}. Set lora.quantize to null."
         )
     for name, layer in chosen:
-        _replace(language_model, name, _four_bits(library, layer))
+        _replace(language_model, name, _four_bits(library, layer, device or layer.weight.device))
     # peft asks for this mark before it builds adapters for such layers.
     language_model.is_loaded_in_4bit = True  # type: ignore[assignment]
 
 
-def _four_bits(library: Any, layer: nn.Linear) -> nn.Module:
-    place = layer.weight.device
+def _four_bits(library: Any, layer: nn.Linear, place: torch.device) -> nn.Module:
     small: nn.Module = library.nn.Linear4bit(
         layer.in_features, layer.out_features, bias=layer.bias is not None, quant_type=NF4, compress_statistics=False,
         device="meta",

@@ -111,6 +111,9 @@ def training_arguments(config: TrainConfig, n_visits: int, evaluates: bool) -> T
         lr_scheduler_type="cosine",
         warmup_steps=round(optimisation.warmup * steps),
         bf16=optimisation.bf16,
+        gradient_checkpointing=optimisation.gradient_checkpointing and config.losses.reads_text,
+        # The other kind loses the gradients of a part whose inputs need none, such as adapters on frozen embeddings.
+        gradient_checkpointing_kwargs={"use_reentrant": False},
         use_cpu=cpu and engine_in_use() != "deepspeed",
         ddp_backend="gloo" if several and cpu else None,
         logging_steps=config.log_every,

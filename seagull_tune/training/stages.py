@@ -81,7 +81,8 @@ def _adapt(model: SeagullForConditionalGeneration, lora: Lora) -> None:
         model.config.quantize = None
         _leave_base(model, "language_model")
     if lora.quantize is not None and not is_quantized(model.language_model):
-        quantize(model.language_model)
+        # Where the other parts are already: the language model in float32 need not find room there.
+        quantize(model.language_model, next(model.direct_head.parameters()).device)
     model.config.quantize = lora.quantize
     model.language_model = add_lora(
         model.language_model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, targets=lora.targets,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from textwrap import indent
 
 from seagull_tune.config.base import dump_config, load_config, resolve_asset
 from seagull_tune.config.train import TrainConfig
@@ -26,15 +29,21 @@ def main(stage: str, arguments: Sequence[str] | None = None) -> None:
         "--resume", action="store_true", help="go on from the newest complete checkpoint of the run folder"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="resolve and check the configuration, print it, and stop"
-    )
+        "--dry-run", action="store_true",
+        help="resolve and check the configuration, print what it will train and need, and stop: nothing is loaded",
+    )  # fmt: skip
+    parser.add_argument(
+        "--engine-config", type=Path, default=None, metavar="FILE",
+        help="with --dry-run: accelerate configuration of the engine (default: the launcher's; without one, all)",
+    )  # fmt: skip
+    parser.add_argument("--processes", type=int, default=None, metavar="N", help="with --dry-run: so many GPUs")
     options = parser.parse_args(arguments)
     try:
         config = load_config(TrainConfig, options.config or resolve_asset(DEFAULTS[stage]), options.overrides)
         if options.dry_run:
-            print(dump_config(config))
+            show(stage, config, options.engine_config, options.processes)
             return
-        # Only now, so that --help and --dry-run answer at once.
+        # Only now, so that --help answers at once.
         from accelerate import PartialState
 
         from seagull_tune.tune.recipe import train
@@ -45,3 +54,14 @@ def main(stage: str, arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(2) from None
     if PartialState().is_main_process:
         print(f"Finished checkpoint: {folder}")
+
+
+def show(stage: str, config: TrainConfig, engine_file: Path | None, processes: int | None) -> None:
+    """Prints the plan and the resolved configuration; of several processes, the first one does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    from seagull_tune.tune.plan import describe
+
+    print(describe(stage, config, engine_file, processes))
+    print("Configuration:")
+    print(indent(dump_config(config), "  "), end="")

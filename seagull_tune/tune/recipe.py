@@ -108,8 +108,8 @@ def prepare(config: TrainConfig) -> Prepared:
     else:
         model, processor = assemble(config.model, config.seed)
     if torch.cuda.is_available():
-        model.to(PartialState().device)  # the Trainer moves it only later, and the frozen front runs before
-    prompts = load_prompts(_prompts_of(config)) if config.losses.reads_text else None
+        move_front(model, PartialState().device)
+    prompts = load_prompts(prompts_of(config)) if config.losses.reads_text else None
     chosen = visited_rows(config, len(rows))
     cache = _cache_for(rows, model, processor, chosen, config)
     passes = visits_per_row(config, len(chosen))
@@ -118,10 +118,24 @@ def prepare(config: TrainConfig) -> Prepared:
     # Fresh adapters must not depend on whether the cache was there already (computing it draws random numbers).
     set_seed(config.seed)
     table = apply_stage(model, config.stage, config.lora)
-    adapted_base = config.stage.language_model == "lora" and "language_model" in (model.config.bases or {})
-    if config.optimisation.bf16 and adapted_base:
-        prepare_for_mixed_precision(model.language_model)
+    make_light(model, config)
     return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
+
+
+def move_front(model: SeagullForConditionalGeneration, device: torch.device) -> None:
+    """Moves everything but the language model, which the frozen front does not need.
+
+    The language model is in float32 still: the engine moves it when it is frozen, lighter, perhaps spread.
+    """
+    for name, part in model.named_children():
+        if name != "language_model":
+            part.to(device)
+
+
+def make_light(model: SeagullForConditionalGeneration, config: TrainConfig) -> None:
+    """Keeps the frozen weights of a base in bfloat16, where a run is in mixed precision; no checkpoint holds them."""
+    if config.optimisation.bf16 and "language_model" in (model.config.bases or {}):
+        prepare_for_mixed_precision(model.language_model)
 
 
 def visited_rows(config: TrainConfig, n_rows: int) -> Sequence[int]:
@@ -164,7 +178,7 @@ def _cache_for(
         return build_front_cache(rows, model, processor, root, config.workers, chosen)
 
 
-def _prompts_of(config: TrainConfig) -> Path | None:
+def prompts_of(config: TrainConfig) -> Path | None:
     """The prompt files that belong into the checkpoint: the run's own, or those that its start brought."""
     if config.prompts is not None:
         return Path(config.prompts)
@@ -270,7 +284,7 @@ def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, fac
     if trainer.args.should_save:
         model = trainer.accelerator.unwrap_model(trainer.model)
         resolved = config.model_dump(mode="json")
-        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, _prompts_of(config))
+        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, prompts_of(config))
         record = {
             **facts,
             "engine": engine_in_use(),

@@ -71,6 +71,23 @@ def file_metadata(path: Path) -> dict[str, Any]:
     return dict(json.loads(raw))
 
 
+def count_samples(folder: str | Path) -> int:
+    """Samples of a data set, all splits, by the headers of its files: no row is read.
+
+    Raises:
+        DataError: no data set, an unfinished one, another schema version, or a damaged file.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.get("complete"):
+        raise DataError(f"{folder} is not finished: its build was stopped. Run the same build again to go on.")
+    files = sorted((Path(folder) / SAMPLES_DIR).glob("*.parquet"))
+    if not files:
+        raise DataError(f"{Path(folder) / SAMPLES_DIR} holds no Parquet file. Build the data set again.")
+    for file in files:
+        check_version(file_metadata(file).get("schema_version"), str(file))
+    return sum(int(pq.read_metadata(file).num_rows) for file in files)
+
+
 def open_tables(folder: str | Path) -> tuple[RowTable, RowTable]:
     """The `images` and the `samples` table of a data set.
 

@@ -1,0 +1,141 @@
+"""How an engine spreads a training over processes, read from what starts it: an accelerate configuration or launch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from seagull_tune.config.base import parse_yaml, resolve_asset
+from seagull_tune.errors import ConfigError
+
+Kind = Literal["single", "ddp", "zero", "fsdp"]
+_NOTHING = (None, "none", "None")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What an engine spreads over its processes, or keeps in the machine's memory.
+
+    Attributes:
+        kind: plain training of one process, data parallel, DeepSpeed's ZeRO, or FSDP2.
+        processes: one per GPU.
+        stage: of ZeRO: 1 spreads optimizer states, 2 gradients too, 3 weights too; 0 elsewhere.
+        offload_optimizer, offload_weights: kept in the machine's memory.
+    """
+
+    kind: Kind
+    processes: int = 1
+    stage: int = 0
+    offload_optimizer: bool = False
+    offload_weights: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the tables call it."""
+        named = {"single": "one process", "ddp": "DDP", "zero": f"ZeRO-{self.stage}", "fsdp": "FSDP2"}[self.kind]
+        return named + (" + offload" if self.offload_optimizer or self.offload_weights else "")
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether a process holds only its share of the weights."""
+        return self.kind == "fsdp" or self.stage == 3
+
+    def over(self, processes: int) -> Engine:
+        """The same engine over another number of processes."""
+        kind = self.kind
+        if kind in ("single", "ddp"):
+            kind = "ddp" if processes > 1 else "single"
+        return replace(self, kind=kind, processes=processes)
+
+
+def all_engines(processes: int) -> tuple[Engine, ...]:
+    """One of each of ``configs/accelerate/``, over so many processes, and one process alone."""
+    return (
+        Engine("single"),
+        Engine("ddp", processes),
+        Engine("zero", processes, stage=2),
+        Engine("zero", processes, stage=3),
+        Engine("zero", processes, stage=3, offload_optimizer=True, offload_weights=True),
+        Engine("fsdp", processes),
+    )
+
+
+def engine_from_file(file: Path | str) -> Engine:
+    """The engine of an accelerate configuration (YAML), with the DeepSpeed settings (JSON) that it may name.
+
+    Raises:
+        ConfigError: it cannot be read, or names an engine that is not known here.
+    """
+    values = _mapping(Path(file))
+    kind, processes = str(values.get("distributed_type", "NO")), int(values.get("num_processes", 1))
+    if kind == "DEEPSPEED":
+        section = values.get("deepspeed_config") or {}
+        named = section.get("deepspeed_config_file")
+        return _zero(_deepspeed_settings(Path(named)) if named else section, processes)
+    if kind == "FSDP":
+        return _fsdp(values.get("fsdp_config") or {}, processes)
+    if kind in ("NO", "MULTI_GPU", "MULTI_CPU"):
+        return Engine("single").over(processes)
+    raise ConfigError(f"{file}: distributed_type is {kind!r}; known here: NO, MULTI_GPU, MULTI_CPU, DEEPSPEED, FSDP.")
+
+
+def engine_from_launch(environment: Mapping[str, str]) -> Engine | None:
+    """The engine that ``accelerate launch`` is starting, as it tells its processes; None without a launcher.
+
+    Args:
+        environment: of this process.
+    """
+    if "WORLD_SIZE" not in environment:
+        return None
+    processes = int(environment["WORLD_SIZE"])
+    if environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        if file := environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE"):
+            return _zero(_deepspeed_settings(Path(file)), processes)
+        prefix = "ACCELERATE_DEEPSPEED_"
+        keys = ("zero_stage", "offload_optimizer_device", "offload_param_device")
+        return _zero({key: environment.get(prefix + key.upper()) for key in keys}, processes)
+    if environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        return _fsdp({"fsdp_offload_params": environment.get("FSDP_OFFLOAD_PARAMS")}, processes)
+    return Engine("single").over(processes)
+
+
+def _zero(settings: Mapping[str, Any], processes: int) -> Engine:
+    return Engine(
+        "zero", processes, int(settings.get("zero_stage") or 2),
+        offload_optimizer=settings.get("offload_optimizer_device") not in _NOTHING,
+        offload_weights=settings.get("offload_param_device") not in _NOTHING,
+    )  # fmt: skip
+
+
+def _fsdp(settings: Mapping[str, Any], processes: int) -> Engine:
+    offload = str(settings.get("fsdp_offload_params", "false")).lower() == "true"
+    return Engine("fsdp", processes, offload_optimizer=offload, offload_weights=offload)
+
+
+def _deepspeed_settings(file: Path) -> dict[str, Any]:
+    """DeepSpeed's own JSON, by the keys of an accelerate configuration."""
+    zero = _mapping(file).get("zero_optimization") or {}
+    return {
+        "zero_stage": zero.get("stage"),
+        "offload_optimizer_device": (zero.get("offload_optimizer") or {}).get("device"),
+        "offload_param_device": (zero.get("offload_param") or {}).get("device"),
+    }
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    path = file if file.exists() or file.parts[:1] != ("configs",) else resolve_asset(file.as_posix())
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else parse_yaml(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{file} cannot be read as the configuration of an engine: {error}. Name a file of configs/accelerate/."
+        ) from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} holds {str(values)[:40]!r}; allowed: an accelerate configuration.")
+    return values
