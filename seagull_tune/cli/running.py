@@ -110,9 +110,7 @@ def finetune(
     _plan("finetune", settings, engine_config, processes) if dry_run else _train(settings, resume)
 
 
-def _training(
-    stage: str, changes: dict[str, Path | None], config: Path | None, sets: list[str] | None
-) -> TrainConfig:
+def _training(stage: str, changes: dict[str, Path | None], config: Path | None, sets: list[str] | None) -> TrainConfig:
     from seagull_tune.config.train import TrainConfig
     from seagull_tune.tune.launch import DEFAULTS
 

@@ -227,7 +227,9 @@ def _read_chain(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, di
     base = values.pop(BASE_KEY, None)
     names = [base] if isinstance(base, str) else [] if base is None else base
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path}: {BASE_KEY} is {_shown(base)}; allowed: the path of one YAML file, or a list of them.")
+        raise ConfigError(
+            f"{path}: {BASE_KEY} is {_shown(base)}; allowed: the path of one YAML file, or a list of them."
+        )
     line = (*above, path.resolve())
     under = [entry for name in names for entry in _read_chain(path.parent / name, line)]
     return [*under, (path, values)]

@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
 
-
 Count = Annotated[int, Field(ge=1)]
 
 

@@ -103,8 +103,9 @@ class Optimisation(StrictModel):
         batch_size: samples per device and step; accumulate: steps gathered into one update.
         warmup: share of the steps over which the learning rate rises; then it falls as a cosine.
         bf16: mixed precision (bfloat16) where the hardware has it.
-        gradient_checkpointing: keep only what enters each layer of the language model, and compute the rest again in the
-            backward pass: a third more arithmetic for a fraction of the memory.
+        gradient_checkpointing: keep only what enters each layer of the language model, and compute the rest again in
+            the backward pass: a third more arithmetic (half as much again where only adapters are trained) for a
+            fraction of the memory.
         mixup: regions are mixed with others in training, by shares of a beta distribution with this parameter; 0 does
             not. It needs the cached front and losses that read no text.
     """

@@ -1,8 +1,9 @@
 """How long a training takes: arithmetic of one step, over what a GPU does in a second.
 
-A weight that a token meets costs 2 operations forward and 2 for the gradient of its input; 2 more if it is trained itself
-(so 4 for frozen weights, 6 for trained ones). Attention costs ``4 L^2 Q`` per layer and sample forward, twice that backward.
-Checkpointing adds one forward pass of the decoder. Rendering pictures, optimiser and communication are not counted.
+A weight that a token meets costs 2 operations forward and 2 for the gradient of its input; 2 more if it is trained
+itself (so 4 for frozen weights, 6 for trained ones). Attention costs ``4 L^2 Q`` per layer and sample forward, twice
+that backward. Checkpointing adds one forward pass of the decoder. Rendering pictures, optimiser and communication are
+not counted.
 """
 
 from __future__ import annotations

@@ -1,19 +1,21 @@
 """What a training will need of a GPU's memory: arithmetic over the outline of a model; nothing is loaded or run.
 
-Weights, gradients and optimizer states are counted, so they are what a run really holds. Activations are a formula of the
-layers of a decoder of transformers (gated feed-forward layers, fused attention), after Korthikanti et al. 2022 ("Reducing
-Activation Recomputation in Large Transformer Models"), with what adapters and mixed precision keep beside.
+Weights, gradients and optimizer states are counted, so they are what a run really holds. Activations are a formula of
+the layers of a decoder of transformers (gated feed-forward layers, fused attention), after Korthikanti et al. 2022
+("Reducing Activation Recomputation in Large Transformer Models"), with what adapters and mixed precision keep beside.
 
-Legend: B samples of a device and step, L tokens of a sample, D width of the decoder, F width of its feed-forward layers,
-Q and K widths of all heads of queries and of keys, e bytes of a computed number (2 in mixed precision, else 4).
+Legend: B samples of a device and step, L tokens of a sample, D width of the decoder, F width of its feed-forward
+layers, Q and K widths of all heads of queries and of keys, e bytes of a computed number (2 in mixed precision, else 4).
 All sizes are in bytes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from seagull_tune.model.lora import is_lora_parameter
@@ -71,19 +73,24 @@ class ModelSize:
     """Counts of a model whose freezing is decided.
 
     Attributes:
-        weight_bytes: of all weights and constants, as one process holds them.
+        by_type: bytes of all weights and constants, as one process holds them, by the names of their types.
         numbers: weights and constants that are not in 4 bits.
         four_bit: bytes of those in 4 bits; four_bit_numbers: how many they are.
         trained: trained weights, float32.
         layer: weights of the largest layer of the decoder.
     """
 
-    weight_bytes: int
+    by_type: Mapping[str, int]
     numbers: int
     four_bit: int
     four_bit_numbers: int
     trained: int
     layer: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """All of them together."""
+        return sum(self.by_type.values())
 
 
 def size_of(model: SeagullForConditionalGeneration, four_bit: bool = False) -> ModelSize:
@@ -93,19 +100,21 @@ def size_of(model: SeagullForConditionalGeneration, four_bit: bool = False) -> M
         four_bit: count the linear layers of its language model as if they were in 4 bits.
     """
     small = {id(weight) for weight in decoder_matrices(model)} if four_bit else set()
-    tensors = list({id(t): t for t in (*model.parameters(), *model.buffers())}.values())
-    plain = [t for t in tensors if id(t) not in small]
-    packed = sum(t.numel() for t in tensors if id(t) in small)
-    packed_bytes = sum(bytes_in_4_bits(t.numel()) for t in tensors if id(t) in small)
+    tensors: dict[int, Tensor] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    plain = [t for t in tensors.values() if id(t) not in small]
+    packed = sum(t.numel() for t in tensors.values() if id(t) in small)
+    packed_bytes = sum(bytes_in_4_bits(t.numel()) for t in tensors.values() if id(t) in small)
+    by_type: Counter[str] = Counter({"4 bits": packed_bytes})
+    for held in plain:
+        by_type[str(held.dtype).removeprefix("torch.")] += held.numel() * held.element_size()
     return ModelSize(
-        weight_bytes=sum(t.numel() * t.element_size() for t in plain) + packed_bytes,
-        numbers=sum(t.numel() for t in plain), four_bit=packed_bytes, four_bit_numbers=packed,
+        by_type=by_type, numbers=sum(t.numel() for t in plain), four_bit=packed_bytes, four_bit_numbers=packed,
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
         layer=max((sum(p.numel() for p in layer.parameters()) for layer in model.decoder.layers), default=0),  # type: ignore[union-attr]
     )  # fmt: skip
 
 
-def decoder_matrices(model: SeagullForConditionalGeneration) -> list[nn.Parameter]:
+def decoder_matrices(model: SeagullForConditionalGeneration) -> list[Tensor]:
     """The weights of the language model's own linear layers, without its output head and its adapters."""
     named = layers_to_quantize(model.language_model)
     return [layer.weight for name, layer in named if not is_lora_parameter(name)]
@@ -139,8 +148,8 @@ def shape_of(model: SeagullForConditionalGeneration) -> DecoderShape:
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     keys = getattr(config, "num_key_value_heads", None) or heads
-    first = list(model.decoder.layers)[0].named_modules()  # type: ignore[arg-type]
-    parts = dict(first)
+    first: nn.Module = next(model.decoder.layers.children())  # type: ignore[union-attr]
+    parts = dict(first.named_modules())
     adapters = [m for name, m in parts.items() if name.endswith("lora_A.default") and isinstance(m, nn.Linear)]
     return DecoderShape(
         layers=config.num_hidden_layers, width=config.hidden_size, inner=config.intermediate_size,
@@ -179,8 +188,8 @@ def layer_bytes(shape: DecoderShape, number: int) -> int:
 def decoder_activations(shape: DecoderShape, load: Workload) -> int:
     """What the decoder keeps of a batch.
 
-    Without checkpointing ``B L layers * layer_bytes``; with it, ``e D`` per token and layer, and one whole layer that is
-    computed again. The padding mask, ``e L^2`` per sample, is shared by the layers.
+    Without checkpointing ``B L layers * layer_bytes``; with it, ``e D`` per token and layer, and one whole layer that
+    is computed again. The padding mask, ``e L^2`` per sample, is shared by the layers.
     """
     if not load.length:
         return 0
@@ -249,10 +258,10 @@ def can_drive(engine: Engine, size: ModelSize) -> bool:
 def memory(size: ModelSize, activations: int, logits: int, engine: Engine, half: bool) -> Memory:
     """The memory of one process of an engine.
 
-    - one process, DDP: weights as they are; gradients and AdamW's moments in float32 (4 and 8 bytes per trained weight),
-      DDP's buckets 4 more; in mixed precision copies of the trained weights in bfloat16 (2)
-    - ZeRO over n: weights in the computed type (over n in stage 3), gradients in it (over n from stage 2 on), moments and
-      weights in float32 (12 over n); buckets of 5e8 numbers; stage 3 keeps 1e9 gathered at most
+    - one process, DDP: weights as they are; gradients and AdamW's moments in float32 (4 and 8 bytes per trained
+      weight), DDP's buckets 4 more; in mixed precision copies of the trained weights in bfloat16 (2)
+    - ZeRO over n: weights in the computed type (over n in stage 3), gradients in it (over n from stage 2 on), moments
+      and weights in float32 (12 over n); buckets of 5e8 numbers; stage 3 keeps 1e9 gathered at most
     - FSDP2 over n: everything as it is, over n; two layers gathered
     - what is offloaded is in the machine's memory: the share of one process
 

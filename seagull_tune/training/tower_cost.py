@@ -1,4 +1,4 @@
-"""What a vision tower computes and holds for one picture, measured on its outline: shapes only, no arithmetic is done."""
+"""What a vision tower computes and holds for one picture, measured on its outline: shapes only, no arithmetic."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from seagull_tune.data.schema import (
     SAMPLES_FEATURES,
     SCHEMA_VERSION,
     ImageRecord,
+    count_samples,
     file_metadata,
     image_from_row,
     image_to_row,
@@ -161,3 +162,13 @@ def test_a_damaged_file_is_named(dataset: Path, tmp_path: Path, damage: str) -> 
         shutil.rmtree(copy / "samples")
     with pytest.raises(DataError, match="samples"):
         open_tables(copy)
+
+
+def test_samples_are_counted_by_the_headers(dataset: Path, tmp_path: Path) -> None:
+    assert count_samples(dataset) == len(open_tables(dataset)[1])
+    with pytest.raises(DataError, match="is no data set"):
+        count_samples(tmp_path)
+    copy = Path(shutil.copytree(dataset, tmp_path / "copy"))
+    shutil.rmtree(copy / "samples")
+    with pytest.raises(DataError, match="holds no Parquet file"):
+        count_samples(copy)

@@ -8,14 +8,16 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models import get_pretrained_cfg
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from seagull_tune.config.base import load_config
 from seagull_tune.config.model import ModelSpec
-from seagull_tune.config.train import Lora, Stage
+from seagull_tune.config.train import Lora, Stage, TrainConfig
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import CheckpointError, ConfigError
 from seagull_tune.model import bases
-from seagull_tune.model.assemble import assemble
+from seagull_tune.model.assemble import assemble, outline
 from seagull_tune.model.checkpoint import TRAINED, load_checkpoint, save_checkpoint
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.training.stages import apply_stage
@@ -141,3 +143,75 @@ def test_hub_weights_of_any_family_fit_the_backbone(tower: str, monkeypatch: pyt
 
     result = VisionTower(tower).backbone.load_state_dict(weights, strict=True)
     assert not result.missing_keys
+
+
+# -- outlines ---------------------------------------------------------------------------------------------------------
+
+# As their publishers count them, or sums of the tensors of their weight files.
+LANGUAGE_MODELS = {
+    "smollm2-135m": 134_515_008, "vicuna-7b": 6_738_415_616, "qwen3-4b": 4_022_468_096, "qwen3-8b": 8_190_735_360,
+}  # fmt: skip
+TOWERS = {
+    "efficientnet-lite0": (16, 24, 40, 112, 320), "clip-convnext-l-d-320": (192, 384, 768, 1536),
+    "dinov3-convnext-l": (192, 384, 768, 1536), "siglip2-so400m": (1152, 1152, 1152),
+}  # fmt: skip
+
+
+def spec_of(root: Path, *names: str) -> ModelSpec:
+    """The model of a recipe that names files of configs/model/ and nothing else."""
+    file = root / "recipe.yaml"
+    file.write_text(f"base: {[f'configs/model/{name}.yaml' for name in names]}\nout: o\ndata: d\n")
+    return load_config(TrainConfig, file).model
+
+
+@pytest.fixture
+def recipes(project_root: Path, tmp_path: Path) -> Path:
+    (tmp_path / "configs").symlink_to(project_root / "configs")
+    return tmp_path
+
+
+def test_every_shipped_architecture_is_tested(project_root: Path) -> None:
+    assert {file.stem for file in (project_root / "configs" / "model").glob("*.yaml")} == {*LANGUAGE_MODELS, *TOWERS}
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_a_language_model_is_outlined_without_its_files(name: str, recipes: Path) -> None:
+    model = outline(spec_of(recipes, name))
+    assert all(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+    assert sum(p.numel() for p in model.language_model.parameters()) == LANGUAGE_MODELS[name]
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_a_tower_is_outlined_without_its_files(name: str, recipes: Path) -> None:
+    spec = spec_of(recipes, "smollm2-135m", name)
+    model = outline(spec)
+    assert tuple(model.config.vision_channels) == TOWERS[name]
+    pretrained = get_pretrained_cfg(spec.vision_tower.split("/")[-1].split("@")[0])
+    if pretrained is not None and spec.vision_tower.startswith("hub:"):
+        assert (pretrained.mean, pretrained.std) == (spec.image_mean, spec.image_std)
+        assert pretrained.architecture == spec.vision_backbone
+
+
+def test_a_later_language_model_leaves_nothing_of_an_earlier_one(recipes: Path) -> None:
+    assert spec_of(recipes, "qwen3-8b", "smollm2-135m") == spec_of(recipes, "smollm2-135m")
+
+
+def test_an_outline_has_the_tensors_of_the_model(base_folders: Path) -> None:
+    model, _ = assemble(SPEC)
+    text = model.config.text_config
+    sizes = {
+        "model_type": "llama", "head_dim": 16, "tie_word_embeddings": True,
+        "max_position_embeddings": text.max_position_embeddings, "vocab_size": text.vocab_size, "hidden_size": 64,
+        "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    }  # fmt: skip
+    planned = outline(ModelSpec.model_validate({**SPEC.model_dump(), "language_model_sizes": sizes}))
+    assert {n: t.shape for n, t in planned.state_dict().items()} == {n: t.shape for n, t in model.state_dict().items()}
+
+
+def test_an_outline_needs_sizes_of_a_known_family(recipes: Path) -> None:
+    with pytest.raises(ConfigError, match=r"give model\.language_model_sizes"):
+        outline(SPEC)
+    spec = spec_of(recipes, "smollm2-135m")
+    odd = {**spec.model_dump()["language_model_sizes"], "model_type": "lama"}
+    with pytest.raises(ConfigError, match=r"'lama', a family that transformers does not know\. Did you mean"):
+        outline(ModelSpec.model_validate({**spec.model_dump(), "language_model_sizes": odd}))

@@ -77,3 +77,11 @@ def test_arguments(tmp_path: Path) -> None:
         assert found.device.type == "cpu"
     quiet = training_arguments(_config(tmp_path), n_visits=100, evaluates=False)
     assert quiet.eval_strategy == "no" and quiet.save_strategy == "no"
+
+
+def test_checkpointing_is_for_text(tmp_path: Path) -> None:
+    wanted = {"optimisation": {"gradient_checkpointing": True}}
+    silent = training_arguments(_config(tmp_path, **wanted), 10, evaluates=False)
+    spoken = training_arguments(_config(tmp_path, **wanted, losses={"answer": 1.0}), 10, evaluates=False)
+    assert (silent.gradient_checkpointing, spoken.gradient_checkpointing) == (False, True)
+    assert spoken.gradient_checkpointing_kwargs == {"use_reentrant": False}

@@ -17,7 +17,9 @@ SCRIPTS = [pytest.param(stage, id=stage) for stage in DEFAULTS]
 @pytest.mark.parametrize("stage", SCRIPTS)
 def test_dry_run_prints_the_resolved_configuration(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(stage, ["--dry-run", "--set", "optimisation.batch_size=3", "--set", "out=runs/here"])
-    printed = yaml.safe_load(capsys.readouterr().out)
+    plan, configuration = capsys.readouterr().out.split("Configuration:\n")
+    assert "into runs/here" in plan and "Memory per GPU" in plan
+    printed = yaml.safe_load(configuration)
     assert printed["optimisation"]["batch_size"] == 3 and printed["out"] == "runs/here"
     assert printed["stage"]["language_model"] == ("lora" if stage == "finetune" else "frozen")
 
@@ -42,14 +44,33 @@ def test_a_data_set_that_is_not_there_is_one_sentence(
     assert "DataError: " in message and str(tmp_path / "no") in message and "Traceback" not in message
 
 
+def test_a_dry_run_knows_the_engine_that_a_launcher_starts(
+    project_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    file = project_root / "configs" / "deepspeed" / "zero3-offload.json"
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(file))
+    main("finetune", ["--dry-run"])
+    plan = capsys.readouterr().out
+    assert "ZeRO-3 + offload     4 " in plan and "DDP" not in plan
+    monkeypatch.setenv("RANK", "3")  # one of them is enough
+    main("finetune", ["--dry-run"])
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("stage", SCRIPTS)
-def test_scripts_answer_without_loading_torch(stage: str, project_root: Path, tmp_path: Path) -> None:
-    """From another folder, as a user may call them."""
+def test_scripts_run_from_another_folder_and_their_help_loads_no_torch(
+    stage: str, project_root: Path, tmp_path: Path
+) -> None:
     script = project_root / "scripts" / f"{stage}.py"
     probe = (
         "import runpy, sys\n"
-        f"sys.argv = ['{stage}.py', '--dry-run']\n"
-        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+        f"sys.argv = ['{stage}.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(script)!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
     )
     done = subprocess.run(
@@ -57,4 +78,4 @@ def test_scripts_answer_without_loading_torch(stage: str, project_root: Path, tm
         env={"PYTHONPATH": str(project_root), "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout)["data"]
+    assert "--engine-config" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from seagull_tune.errors import ConfigError, DataError, TrainingError
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.model.projector import DirectLogits
 from seagull_tune.tune.front_cache import front_statistics
-from seagull_tune.tune.recipe import check_start, prepare, roi_losses, visited_rows, visits_per_row
-from tests.tiny import our_mfe
+from seagull_tune.tune.recipe import (
+    check_start,
+    make_light,
+    move_front,
+    prepare,
+    roi_losses,
+    train,
+    visited_rows,
+    visits_per_row,
+)
+from tests.tiny import make_tiny_model, our_mfe
 
 
 def _config(tmp_path: Path, data: Path | str = "data", **changes: Any) -> TrainConfig:
@@ -136,3 +146,41 @@ def test_an_engine_that_is_not_the_one_asked_for_is_refused(tmp_path: Path, engi
     with pytest.raises(TrainingError, match=f"asks for the engine '{engine}', but 'single' is running"):
         check_start(_config(tmp_path, expect_engine=engine), resume=False)
     check_start(_config(tmp_path, expect_engine="single"), resume=False)
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_language_model_is_not_moved_with_the_front() -> None:
+    model, _ = make_tiny_model()
+    move_front(model, torch.device("meta"))
+    assert all(p.is_meta == (not n.startswith("language_model.")) for n, p in model.named_parameters())
+
+
+@pytest.mark.parametrize(("bases", "kind"), [({"language_model": "hub:a@b"}, torch.bfloat16), ({}, torch.float32)])
+def test_only_weights_of_a_base_are_made_light(tmp_path: Path, bases: dict[str, str], kind: torch.dtype) -> None:
+    model, _ = make_tiny_model()
+    model.config.bases = bases
+    for parameter in model.language_model.parameters():
+        parameter.requires_grad_(False)
+    make_light(model, _config(tmp_path))  # not in mixed precision
+    assert {p.dtype for p in model.language_model.parameters()} == {torch.float32}
+    make_light(model, _config(tmp_path, optimisation={"bf16": True}))
+    assert {p.dtype for p in model.language_model.parameters()} == {kind}
+    assert {p.dtype for p in model.mfe.parameters()} == {torch.float32}
+
+
+def test_checkpointing_changes_nothing_but_memory(tmp_path: Path, data: Path, checkpoint: Path) -> None:
+    """Adapters on frozen embeddings, and the parts before them: the losses of three steps agree to 1e-5."""
+    logs = []
+    for on in (False, True):
+        config = _config(
+            tmp_path / str(on), data, init=str(checkpoint), log_every=1, losses={"answer": 1.0, "level": 1.0},
+            stage={"language_model": "lora"}, lora={"rank": 4},
+            optimisation={"steps": 3, "batch_size": 4, "gradient_checkpointing": on},
+        )  # fmt: skip
+        train(config)
+        log = json.loads((tmp_path / str(on) / "run" / "run.json").read_text())
+        logs.append([entry["loss"] for entry in log["train"]["log"] if "loss" in entry])
+    assert len(logs[0]) == 3 and logs[0] == pytest.approx(logs[1], abs=1e-5)
+    assert logs[0][0] != logs[0][2]
