@@ -53,7 +53,7 @@ def rated(tmp_path: Path) -> Path:
 
 def _expected(name: str, region: int) -> tuple[float, ...]:
     scores = np.array(SCORES[name, f"label {region + 1}"])
-    return soft_levels((scores.mean() - 1) / 4, deviation=scores.std(ddof=1) / 4)
+    return soft_levels(float(scores.mean() - 1) / 4, deviation=float(scores.std(ddof=1)) / 4)
 
 
 def test_the_level_losses_follow_mean_and_deviation(rated: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -66,7 +66,8 @@ def test_the_level_losses_follow_mean_and_deviation(rated: Path, checkpoint: Pat
     )  # fmt: skip
     prepared = prepare(config)
     trainer = build_trainer(config, prepared)
-    for place, item in enumerate(prepared.train):
+    assert len(prepared.train) == 2
+    for item in (prepared.train[index] for index in range(2)):
         batch = trainer.data_collator([item])
         name = item.name.removesuffix(".png#ratings")
         expected = torch.tensor([_expected(name, region) for region in range(2)])
@@ -83,7 +84,6 @@ def test_the_level_losses_follow_mean_and_deviation(rated: Path, checkpoint: Pat
         # The gradient of a mean of two cross-entropies: (p - target) / 2.
         p = outputs.logits.detach()[slots].softmax(dim=1).gather(1, words)
         torch.testing.assert_close(found, (p - expected[asked]) / 2, rtol=0, atol=1e-6)
-        assert place < 2
     rows = RoiDataset(rated, "train")
     wide = {label.quality_deviation for index in range(2) for label in rows.sample(index).labels}
     assert min(d for d in wide if d is not None) == 0.0, "the region that all agreed on"
