@@ -166,7 +166,7 @@ def without(item_names: frozenset[str], config: TrainConfig, prepared: Prepared)
         config = config.model_copy(update={"conversation": single})
     train = TrainingSamples(
         prepared.train.rows, prepared.processor, prepared.train.prompts, config.conversation,
-        passes=prepared.train.passes, cache=prepared.train.cache if config.cache_front else None,
+        prepared.train.passes, prepared.train.chosen, prepared.train.cache if config.cache_front else None,
     )  # fmt: skip
     with redirect_stdout(io.StringIO()):  # the same table of parts for every block
         trainer = build_trainer(config, replace(prepared, train=train))
