@@ -3,10 +3,12 @@
 One range everywhere: quality and importance are in [0, 1], higher is better (or matters more). The five levels sit at
 0, 0.25, 0.5, 0.75 and 1; a score between two levels is a distribution over its two neighbours (soft labels, as in
 DeQA-Score), and the level score is the expected value of the distribution (as in Q-Align), so the pair is a round trip.
+Where people disagreed, their scores are spread over more levels, around the same expected value.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 QUALITY_LEVELS: tuple[str, ...] = ("bad", "poor", "fair", "good", "excellent")
@@ -35,27 +37,80 @@ def level_centres(n_levels: int) -> tuple[float, ...]:
     return tuple(i / (n_levels - 1) for i in range(n_levels))
 
 
-def soft_levels(score: float, n_levels: int = 5) -> tuple[float, ...]:
-    """Distribution over levels whose expected value is ``score``: mass on the two neighbouring levels.
+_AGREED = 0.05
+"""Raters whose scores deviate less, in distances between levels, say one score: their normal distribution is so narrow
+that what it says is :func:`soft_levels` of the score alone to nine digits."""
+
+
+def soft_levels(score: float, n_levels: int = 5, deviation: float | None = None) -> tuple[float, ...]:
+    """Distribution over levels whose expected value is ``score``.
+
+    One score is mass on the two neighbouring levels. Scores of several raters are taken as normal, as DeQA-Score does
+    (You et al. 2025, section 3.2): level i gets the mass between the borders halfway to its neighbours, the end levels
+    also what lies beyond the range, since nobody can say more than the last word,
+
+        m_i = Phi((b_(i+1) - score) / deviation) - Phi((b_i - score) / deviation).
+
+    Cut into levels, the mean moves (up to half a level, and inwards near the ends). It is brought back by the least
+    change in the sense of relative entropy, p_i ~ m_i exp(t i), where DeQA-Score fits a line that may leave [0, 1]. As
+    the deviation goes to 0 this becomes the distribution of one score.
 
     Args:
-        score: in [0, 1].
+        score: in [0, 1]; of several raters, their mean.
         n_levels: how many levels.
+        deviation: standard deviation of the raters' scores, on the same scale, >= 0; None and 0: one score.
 
     Returns:
         ``n_levels`` probabilities that sum to one.
 
     Raises:
-        ValueError: ``score`` is outside [0, 1] or not a number.
+        ValueError: ``score`` is outside [0, 1] or not a number, or ``deviation`` is negative or not a number.
     """
     if not 0.0 <= score <= 1.0:
         raise ValueError(f"A level score lies in [0, 1], got {score!r}.")
+    if deviation is not None and not 0.0 <= deviation < math.inf:
+        raise ValueError(f"The deviation of raters is a number from 0, got {deviation!r}.")
     position = score * (n_levels - 1)
+    spread = (deviation or 0.0) * (n_levels - 1)
+    if spread >= _AGREED and 0.0 < score < 1.0:
+        return _with_mean(_normal_mass(position, spread, n_levels), position)
     lower = min(int(position), n_levels - 2)
     share = position - lower
     probabilities = [0.0] * n_levels
     probabilities[lower], probabilities[lower + 1] = 1.0 - share, share
     return tuple(probabilities)
+
+
+def _normal_mass(mean: float, deviation: float, n_levels: int) -> list[float]:
+    """Mass of a normal distribution, on the scale of level numbers, between the borders of each level."""
+    above = [1.0, *(_beyond((i + 0.5 - mean) / deviation) for i in range(n_levels - 1)), 0.0]
+    below = [0.0, *(_beyond((mean - i - 0.5) / deviation) for i in range(n_levels - 1)), 1.0]
+    # Of two ways to write a difference, the one of the smaller numbers: far from the mean the other one is 1 - 1.
+    return [a - b if a < 0.5 else d - c for a, b, c, d in zip(above, above[1:], below, below[1:], strict=False)]
+
+
+def _beyond(z: float) -> float:
+    """Mass of the standard normal distribution above ``z``."""
+    return 0.5 * math.erfc(z / math.sqrt(2.0))
+
+
+def _with_mean(mass: Sequence[float], mean: float) -> tuple[float, ...]:
+    """``mass[i] * exp(t * i)``, normalised, with the t that makes ``mean`` the mean number; found by bisection."""
+    logs = [math.log(m) if m > 0.0 else -math.inf for m in mass]
+    low, high = -2e3, 2e3  # beyond what the narrowest distribution needs to move by half a level
+
+    def tilted(slope: float) -> list[float]:
+        tops = [value + slope * i for i, value in enumerate(logs)]
+        weights = [math.exp(value - max(tops)) for value in tops]
+        return [weight / sum(weights) for weight in weights]
+
+    for _ in range(80):
+        middle = (low + high) / 2
+        if sum(i * p for i, p in enumerate(tilted(middle))) < mean:
+            low = middle
+        else:
+            high = middle
+    return tuple(tilted((low + high) / 2))
 
 
 def level_score(probabilities: Sequence[float]) -> float:

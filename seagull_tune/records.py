@@ -98,17 +98,22 @@ class RegionLabel:
             None where the picture is as good as pristine (importance is not scored there).
         severities: one severity 0..5 per type, in the order of ``levels.DISTORTION_TYPES``; None where nobody knows
             (people rated the quality, and were not asked what is wrong).
+        quality_deviation: standard deviation of the raters' scores, on the scale of ``quality``; None where the quality
+            was measured, or nobody knows how far people agreed.
     """
 
     quality: float
     importance: float | None
     severities: tuple[int, ...] | None
+    quality_deviation: float | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.quality <= 1.0:
             raise DataError(f"Region quality is {self.quality!r}; allowed: [0, 1].")
         if self.importance is not None and not 0.0 <= self.importance <= 1.0:
             raise DataError(f"Region importance is {self.importance!r}; allowed: [0, 1] or none.")
+        if self.quality_deviation is not None and not 0.0 <= self.quality_deviation <= 1.0:
+            raise DataError(f"The deviation of region quality is {self.quality_deviation!r}; allowed: [0, 1] or none.")
         if self.severities is None:
             return
         if len(self.severities) != len(DISTORTION_TYPES):
@@ -196,8 +201,8 @@ class Slot:
     Attributes:
         kind: vocabulary of the word: ``quality``, ``importance``, ``types``, ``severity`` or ``judgement``.
         words: the candidate words, in order.
-        target: probabilities over ``words`` (soft label); the text part holds the most probable word. Of ``types``,
-            several words may be true at once: they share the mass.
+        target: probabilities over ``words`` (soft label); the text part holds the word nearest to the value. Of
+            ``types``, several words may be true at once: they share the mass.
         key: what the value is about, for example the distortion type of a severity word ("" otherwise).
     """
 

@@ -1,4 +1,6 @@
-"""Ratings of regions by people -> authentic samples: mean quality per region, nothing about distortions or importance.
+"""Ratings of regions by people -> authentic samples: mean quality per region and how far people disagreed.
+
+Nothing is said about distortions or importance: nobody was asked.
 
 Which regions were rated is said by a folder of regions, as in `build`; a rating names a region by its name there
 ("label 3", or the name of an RLE), or by its number from 0.
@@ -71,7 +73,7 @@ class RatingImporter:
     def samples(self, report: Report) -> Iterator[tuple[Sample, float | None]]:
         """One authentic sample per picture."""
         for name, rated in self._used.items():
-            labels = tuple(RegionLabel(entry.opinion.quality, None, None) for entry in rated)
+            labels = tuple(RegionLabel(entry.opinion.quality, None, None, entry.quality_deviation) for entry in rated)
             yield Sample(f"{name}#ratings", name, None, labels, seed_of(self._seed, name, "prompt")), None
 
 

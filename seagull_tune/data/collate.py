@@ -117,16 +117,18 @@ def direct_targets(labels: Sequence[RegionLabel]) -> dict[str, Tensor]:
     """Targets of the direct head.
 
     Returns:
-        ``quality_target`` float32 (R, 5) soft levels; ``importance_target`` float32 (R, 5), rows of zeros where
-        importance is not scored; ``severity_target`` int64 (R, 8), rows of -1 where severities are unknown.
+        ``quality_target`` float32 (R, 5) soft levels, as wide as raters disagreed; ``importance_target`` float32
+        (R, 5), rows of zeros where importance is not scored; ``severity_target`` int64 (R, 8), rows of -1 where
+        severities are unknown.
     """
     unscored = (0.0,) * 5
     unknown = (-1,) * len(DISTORTION_TYPES)
     severities = [unknown if label.severities is None else label.severities for label in labels]
+    quality = [soft_levels(label.quality, deviation=label.quality_deviation) for label in labels]
     importance = [unscored if label.importance is None else soft_levels(label.importance) for label in labels]
     return {
         # With shapes and types of their own: a batch may have no region at all.
-        "quality_target": torch.tensor([soft_levels(label.quality) for label in labels]).view(-1, len(unscored)),
+        "quality_target": torch.tensor(quality).view(-1, len(unscored)),
         "importance_target": torch.tensor(importance).view(-1, len(unscored)),
         "severity_target": torch.tensor(severities, dtype=torch.long).view(-1, len(DISTORTION_TYPES)),
     }

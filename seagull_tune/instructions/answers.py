@@ -181,7 +181,8 @@ def _render(form: str, fill: Callable[[str], Sequence[Part]]) -> tuple[Part, ...
 
 
 def _quality_part(label: RegionLabel, key: str = "") -> Part:
-    return _slot_part("quality", nearest_level(label.quality, QUALITY_LEVELS), soft_levels(label.quality), key)
+    target = soft_levels(label.quality, len(QUALITY_LEVELS), label.quality_deviation)
+    return _slot_part("quality", nearest_level(label.quality, QUALITY_LEVELS), target, key)
 
 
 def _importance_parts(facts: _Facts) -> list[Part]:

@@ -51,8 +51,8 @@ class SeagullTrainer(Trainer):
         augment: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._losses, self._rates, self._model_inputs, self._resolved = losses, rates, model_inputs, dict(resolved)
-        self._augment = augment
+        self.losses, self.model_inputs = losses, model_inputs
+        self._rates, self._resolved, self._augment = rates, dict(resolved), augment
         self._seen: dict[str, list[Tensor]] = defaultdict(list)
         self._saving = self._engine_checked = False
         super().__init__(**kwargs)
@@ -81,10 +81,10 @@ class SeagullTrainer(Trainer):
         if model.training and self._augment is not None:
             inputs = self._augment(inputs)
         try:
-            outputs = model(**{name: inputs[name] for name in self._model_inputs if name in inputs})
+            outputs = model(**{name: inputs[name] for name in self.model_inputs if name in inputs})
         except DataError as error:  # the model knows places in the batch; people know samples
             raise TrainingError(f"{error} The batch: {', '.join(inputs.get('names', ()))}.") from error
-        named = self._losses(outputs, inputs)
+        named = self.losses(outputs, inputs)
         total = torch.stack([weight * loss for weight, loss in named.values()]).sum()
         if not bool(torch.isfinite(total)):
             values = {name: float(loss) for name, (_, loss) in named.items()}
@@ -116,10 +116,11 @@ class SeagullTrainer(Trainer):
         return loss.detach(), None, None
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of every named loss since the last log."""
+        """Adds the mean of every named loss since the last log, over all processes."""
         side = "eval_" if any(key.startswith("eval_") for key in logs) else "loss_"
         for name in [key for key in self._seen if key.startswith(side)]:
-            logs[name] = round(float(torch.stack(self._seen.pop(name)).mean()), 6)
+            mean: Any = self.accelerator.reduce(torch.stack(self._seen.pop(name)).mean(), "mean")
+            logs[name] = round(float(mean), 6)
         super().log(logs, *args, **kwargs)
 
     # -- saves ------------------------------------------------------------------------------------------------

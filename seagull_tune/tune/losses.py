@@ -1,5 +1,10 @@
 """The losses of the ROI model, each returned by itself.
 
+Several processes train as one would on all their samples: a loss is a sum over what a process has, divided by the count
+of what all have, times the number of processes. The mean over processes, which every engine takes of losses and of
+gradients, is then the mean over all answers, slots or regions, however they are spread. Where no gradient is wanted
+(evaluation), each process measures its own batch: the last ones may repeat samples.
+
 Legend: N trained positions, S value slots, W candidate words, V vocabulary, R regions.
 """
 
@@ -27,7 +32,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """
     rows = targets.sum(dim=1)
     losses = -(targets * log_softmax(logits.float(), dim=1)).sum(dim=1)
-    return losses.sum() / rows.sum().clamp_min(1.0)
+    return _mean(losses.sum(), rows.sum(), least=1.0)
 
 
 def answer_loss(logits: Tensor, target_ids: Tensor) -> Tensor:
@@ -37,8 +42,8 @@ def answer_loss(logits: Tensor, target_ids: Tensor) -> Tensor:
         logits: (N, V).
         target_ids: (N,), ``IGNORE`` at value slots.
     """
-    kept = int((target_ids != IGNORE).sum())
-    return cross_entropy(logits.float(), target_ids, ignore_index=IGNORE, reduction="sum") / max(kept, 1)
+    summed = cross_entropy(logits.float(), target_ids, ignore_index=IGNORE, reduction="sum")
+    return _mean(summed, (target_ids != IGNORE).sum(), least=1.0)
 
 
 def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping[str, float]) -> Tensor:
@@ -53,8 +58,6 @@ def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping
         kind_weights: weight of each of ``SLOT_KINDS``.
     """
     rows = batch["slot_rows"]
-    if len(rows) == 0:
-        return logits.sum() * 0.0
     log_probabilities = log_softmax(logits[rows].float(), dim=1)  # (S, V)
     chosen = log_probabilities.gather(1, batch["slot_candidates"].clamp_min(0))  # (S, W)
     losses = -(batch["slot_targets"] * chosen).sum(dim=1)
@@ -63,7 +66,7 @@ def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping
         losses = losses.masked_scatter(named, types_loss(chosen[named], batch["slot_targets"][named]))
     table = torch.tensor([kind_weights.get(kind, 1.0) for kind in SLOT_KINDS], device=losses.device)
     weights = table[batch["slot_kinds"]]
-    return (losses * weights).sum() / weights.sum().clamp_min(1e-9)
+    return _mean((losses * weights).sum(), weights.sum(), least=1e-9)
 
 
 def types_loss(log_probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -91,7 +94,7 @@ def direct_losses(direct: DirectLogits, batch: Mapping[str, Tensor]) -> dict[str
     target = batch["severity_target"].flatten()
     logits = direct.severity.float().flatten(0, 1)
     summed = cross_entropy(logits, target, ignore_index=-1, reduction="sum")
-    severity = summed / (target >= 0).sum().clamp_min(1)
+    severity = _mean(summed, (target >= 0).sum(), least=1.0)
     return {
         "direct_quality": soft_cross_entropy(direct.quality, batch["quality_target"]),
         "direct_importance": soft_cross_entropy(direct.importance, batch["importance_target"]),
@@ -105,9 +108,8 @@ def ranking_loss(direct: DirectLogits, quality_target: Tensor) -> Tensor:
     For labels q_i > q_j and predictions p, a pair costs ``max(0, (q_i - q_j) - (p_i - p_j))``; the mean over pairs of
     different labels. A prediction that keeps every distance costs nothing, so it does not stretch the scale.
 
-    The regions of all processes are compared. Gradients flow through this process's own side of each pair; the mean of
-    all processes' losses, and of its gradients, is that of one process that has all regions. A process whose batch has
-    no region takes part all the same.
+    The regions of all processes are compared. Gradients flow through this process's own side of each pair, which the
+    other one's process has as its own. A process whose batch has no region takes part all the same.
 
     Args:
         direct: the direct head's logits of this process's R regions.
@@ -127,12 +129,34 @@ def ranking_loss(direct: DirectLogits, quality_target: Tensor) -> Tensor:
     return (costs * (margin.abs() > _SAME)).sum() * processes / pairs
 
 
+def _processes() -> int:
+    """How many processes train together; 1 where no gradient is wanted."""
+    together = torch.is_grad_enabled() and distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if together else 1
+
+
+def _mean(total: Tensor, count: Tensor, least: float) -> Tensor:
+    """This process's part of a mean over all processes: their mean is the sum of totals over the sum of counts.
+
+    Args:
+        total: (), sum over what this process has.
+        count: (), of what this process has.
+        least: the smallest divisor.
+    """
+    processes = _processes()
+    everything = count.detach().to(torch.float32)
+    if processes > 1:
+        distributed.all_reduce(everything)
+    return total * processes / everything.clamp_min(least)
+
+
 def _of_all_processes(rows: Tensor) -> tuple[Tensor, int]:
     """(R, K) of this process -> those of all, in the order of the processes, and how many processes there are."""
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    processes = _processes()
+    if processes == 1:
         return rows, 1
     size = torch.tensor([len(rows)], device=rows.device)
-    sizes = [torch.zeros_like(size) for _ in range(distributed.get_world_size())]
+    sizes = [torch.zeros_like(size) for _ in range(processes)]
     distributed.all_gather(sizes, size)
     counts = [int(s) for s in sizes]
     # Every process sends as many rows as the largest has: numbers of regions differ.
@@ -140,4 +164,4 @@ def _of_all_processes(rows: Tensor) -> tuple[Tensor, int]:
     padded[: len(rows)] = rows
     parts = [torch.zeros_like(padded) for _ in counts]
     distributed.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]), len(counts)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)]), processes

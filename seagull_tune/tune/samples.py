@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch.utils.data import Dataset
 
@@ -10,7 +11,6 @@ from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.collate import TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.instructions.chat import EncodedChat
 from seagull_tune.instructions.converse import check_tasks, sample_conversation
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.tune.front_cache import FrontCache
@@ -51,18 +51,19 @@ class TrainingSamples(Dataset[TrainingItem]):
         return len(self.chosen) * self.passes
 
     def __getitem__(self, index: int) -> TrainingItem:
-        visit, place = divmod(index, len(self.chosen))
-        row = self.chosen[place]
-        sample = self.rows.sample(row)
-        labels = sample.labels
-        encoded: EncodedChat | None = None
-        mentions: tuple[int, ...] = ()
-        if self.prompts is not None:
-            conversation = sample_conversation(sample, self.prompts, self.settings, visit)
-            encoded = self.processor.encode(conversation.messages)
-            mentions = tuple(conversation.region_order[position.region] for position in encoded.region_positions)
+        item, row = self.text(index), self.chosen[index % len(self.chosen)]
         if self.cache is not None:
-            return TrainingItem(sample.sample_id, labels, encoded, mentions, statistics=self.cache.read(row))
+            return replace(item, statistics=self.cache.read(row))
         rendered = self.rows[row]
-        visual = self.processor.visual(rendered.image, rendered.masks)
-        return TrainingItem(sample.sample_id, labels, encoded, mentions, visual=visual)
+        return replace(item, visual=self.processor.visual(rendered.image, rendered.masks))
+
+    def text(self, index: int) -> TrainingItem:
+        """A visit without its picture: labels and conversation."""
+        visit, place = divmod(index, len(self.chosen))
+        sample = self.rows.sample(self.chosen[place])
+        if self.prompts is None:
+            return TrainingItem(sample.sample_id, sample.labels)
+        conversation = sample_conversation(sample, self.prompts, self.settings, visit)
+        encoded = self.processor.encode(conversation.messages)
+        mentions = tuple(conversation.region_order[position.region] for position in encoded.region_positions)
+        return TrainingItem(sample.sample_id, sample.labels, encoded, mentions)

@@ -97,7 +97,8 @@ def test_resume_gives_the_curve_of_a_run_that_was_not_stopped(
     """The second half of the run is lost and done again from the checkpoint in its middle."""
     changes: dict[str, Any] = {"optimisation": {"passes": 3, "batch_size": 4}, "save_every": 5, "keep": 9}
     if stage == "finetune":
-        changes |= TEXT | {"lora": {"rank": 4, "dropout": dropout}}
+        changes |= {"stage": TEXT["stage"], "lora": {"rank": 4, "dropout": dropout}}
+        changes |= {"losses": {**TEXT["losses"], "ranking": 0.5}}
     config = _config(tmp_path / "run", data, starts[dropout], **changes)
     whole = train(config)
     run = tmp_path / "run"

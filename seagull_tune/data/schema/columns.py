@@ -12,11 +12,12 @@ from datasets import Features, List, Value
 
 from seagull_tune.errors import DataError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the two tables. Another version is refused: data sets are cheap to build again from their recipes.
 
 Version 2 holds samples without a recipe (``picture``, authentic images), opinion scores (``mos``), steps that act
-outside of their regions (``outside``), and pairs (``pair_id``).
+outside of their regions (``outside``), and pairs (``pair_id``). Version 3 also holds how far the raters of a region
+disagreed (``labels.quality_deviation``).
 """
 
 MANIFEST = "dataset.json"
@@ -76,7 +77,12 @@ SAMPLES_FEATURES = Features(
             "higher_is_better": Value("bool"),
         },
         "labels": List(
-            {"quality": Value("float32"), "importance": Value("float32"), "severities": List(Value("int8"))}
+            {
+                "quality": Value("float32"),
+                "importance": Value("float32"),
+                "severities": List(Value("int8")),
+                "quality_deviation": Value("float32"),
+            }
         ),
         "prompt_seed": Value("int64"),
         "pair_id": Value("string"),

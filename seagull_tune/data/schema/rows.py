@@ -112,6 +112,7 @@ def sample_to_row(sample: Sample, image_quality: float | None) -> dict[str, Any]
                 "quality": label.quality,
                 "importance": label.importance,
                 "severities": None if label.severities is None else list(label.severities),
+                "quality_deviation": label.quality_deviation,
             }
             for label in sample.labels
         ],
@@ -167,7 +168,12 @@ def sample_from_row(row: Mapping[str, Any]) -> Sample:
         DataError: a value that no record may have.
     """
     labels = tuple(
-        RegionLabel(e["quality"], e["importance"], None if e["severities"] is None else tuple(e["severities"]))
+        RegionLabel(
+            quality=e["quality"],
+            importance=e["importance"],
+            severities=None if e["severities"] is None else tuple(e["severities"]),
+            quality_deviation=e["quality_deviation"],
+        )
         for e in row["labels"]
     )
     recipe, picture, mos = row["recipe"], row["picture"], row["mos"]

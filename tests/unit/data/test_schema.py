@@ -42,6 +42,7 @@ SAMPLE = Sample(
     labels=(
         RegionLabel(0.25, 0.5, (3, 0, 0, 5, 0, 0, 0, 0)),
         RegionLabel(1.0, None, (0,) * 8),
+        RegionLabel(0.5, None, None, quality_deviation=0.125),
     ),
     prompt_seed=2**63 - 1,
     pair_id="cat#0003+0004",
@@ -93,7 +94,9 @@ def test_an_empty_region_is_refused() -> None:
         image_from_row(row)
 
 
-@pytest.mark.parametrize(("key", "value"), [("quality", 1.5), ("importance", -0.1), ("severities", [9] * 8)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("quality", 1.5), ("importance", -0.1), ("severities", [9] * 8), ("quality_deviation", -0.5)]
+)
 def test_a_label_out_of_range_is_refused(key: str, value: object) -> None:
     row = sample_to_row(SAMPLE, 1.0)
     row["labels"][0][key] = value

@@ -23,11 +23,8 @@ def _check(ids: torch.Tensor, counts: list[int]) -> None:
     check_counts(ids, IMAGE, [GLOBAL, LOCAL], torch.tensor(counts), n_image=2)
 
 
-def test_right_counts_pass() -> None:
-    _check(GOOD, [1, 2])
-
-
 def test_surplus_and_lack_that_cancel_across_samples_are_caught() -> None:
+    _check(GOOD, [1, 2])  # the right counts pass
     # Three mentions in all, as the placeholders say: only a count per sample sees the swap.
     assert int((GOOD == GLOBAL).sum()) == 3
     with pytest.raises(DataError, match=r"Sample 0 of the batch holds 1 region tokens 91.*2 regions"):

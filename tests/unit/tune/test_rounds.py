@@ -10,7 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from seagull_tune.config.train import TrainConfig
+from seagull_tune.data.reader import RoiDataset
+from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
+from seagull_tune.model.merge import merge_checkpoint
 from seagull_tune.tune.recipe import train
 from tests.tiny import make_tiny_model
 from tests.unit.model.test_families import text_config
@@ -72,3 +75,30 @@ def test_the_tower_is_trained_with_the_rest(data: Path, start: Path, tmp_path: P
     assert sum(not torch.equal(tuned[name], plain[name]) for name in tower) > 0.9 * len(tower)
     again = _run(tmp_path / "again", data, out, {})  # frozen once more, and its results are cached as its own
     assert torch.equal(load_file(again / "trained.safetensors")[tower[0]], tuned[tower[0]])
+
+
+@pytest.mark.parametrize("tower", ["frozen", "full"])
+def test_the_released_extractor_with_dora_and_merged(tower: str, data: Path, tmp_path: Path) -> None:
+    """Its tower frozen or trained: saved, loaded, merged and asked it says the same."""
+    save_checkpoint(*make_tiny_model(mfe="seagull"), tmp_path / "start")
+    out = _run(
+        tmp_path / "run", data, tmp_path / "start", {"use_dora": True}, cache_front=False, cache_dir=None,
+        stage={"vision_tower": tower, "language_model": "lora"},
+        optimisation={"steps": 2, "batch_size": 2, "learning_rates": {"vision_tower": 1e-3}},
+    )  # fmt: skip
+    tuned, plain = (load_file(folder / "trained.safetensors") for folder in (out, tmp_path / "start"))
+    assert any("lora_magnitude_vector" in name for name in load_file(out / ADAPTERS))
+    for prefix, moves in (("mfe.extractor.", True), ("vision_tower.", tower == "full")):
+        names = [name for name in plain if name.startswith(prefix) and name.endswith("weight")]
+        moved = [name for name in names if not torch.equal(tuned[name], plain[name])]
+        assert len(names) > 10 and (len(moved) > 0.8 * len(names) if moves else not moved), prefix
+
+    assert merge_checkpoint(out, tmp_path / "merged").moved < 1e-5
+    rendered = RoiDataset(data, "validation")[0]
+    answers = [
+        RegionAssessor.from_pretrained(folder).assess(rendered.image, rendered.regions)
+        for folder in (out, tmp_path / "merged")
+    ]
+    for first, second in zip(*answers, strict=True):
+        assert first.direct == second.direct
+        assert first.scores.quality_levels == pytest.approx(second.scores.quality_levels, abs=1e-4)

@@ -58,6 +58,8 @@ def test_rated_regions_become_a_data_set(bring: Bring, photographs: Path, region
     assert [label.quality for label in coffee.labels] == pytest.approx([0.0, 0.0625], abs=1e-6)
     assert [region.name for region in coffee.regions] == ["label 1", "label 3"]
     assert all(label.severities is None and label.importance is None for label in coffee.labels)
+    # Region 0: all said the same. Region 1: -0.2, -0.1, 0, 0.1, 0.2 around the mean, on a scale four wide.
+    assert [label.quality_deviation for label in coffee.labels] == pytest.approx([0.0, 0.025**0.5 / 4], abs=1e-6)
     assert coffee.sample.recipe is None and coffee.sample.picture is None
     assert (coffee.image == read_image(photographs / "coffee.png")).all()
     assert validate_dataset(tmp_path / "out", show_progress=False).ok
