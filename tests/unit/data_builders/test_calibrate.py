@@ -25,6 +25,7 @@ from seagull_tune.config.distortions import SeverityLevel, SeverityTable
 from seagull_tune.distortions import VARIANTS
 from seagull_tune.distortions.severity import severity_table
 from seagull_tune.errors import DataError
+from seagull_tune.fullref.measure import MEASURE_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_sources_of_photographs(tmp_path: Path) -> None:
 
 
 def test_a_new_variant_leaves_the_others_as_they_are() -> None:
-    kept = severity_table()
+    kept = severity_table().model_copy(update={"measured_on": f"all; measure {MEASURE_VERSION}"})
     level = SeverityLevel(severity=1, strength=0.5, params={"sigma": 1.0}, quality=0.75)
     fit = VariantFit("blur", "gaussian", ((0.0, 1.0), (0.5, 0.75)), (level,))
     table = table_of([fit], kept.measured_on, kept)
