@@ -1,23 +1,27 @@
 """Fit the severity table: for every variant, the parameters whose median whole-image quality meets the targets.
 
-    python -m data_builders.calibrate [--images DIR] [--count N] [--variants TYPE/NAME ...] [--out FILE] [--report FILE]
+    python -m data_builders.calibrate [--images DIR] [--count N] [--variants TYPE/NAME ...] [--workers N] [--out FILE]
+                                      [--report FILE]
 
 Each variant has one strength in [0, 1]. Its median quality over the photographs is measured on a grid of strengths;
 every target is then bracketed by its first crossing and refined by bisection. A target that is not met closely is left
-out, and the variant does not offer that severity. Run it again when the measure changes.
+out, and the variant does not offer that severity. Run it again, with all variants, when the measure changes.
 
-The frozen benchmark is rendered with the fitted parameters: after a new variant, fit that one alone (``--variants``),
-and the others stay as they are. More photographs make a steadier fit: colours and haze vary much between scenes.
+Benchmarks are rendered with the fitted parameters: after a new variant, fit that one alone (``--variants``), and the
+others stay as they are. More photographs make a steadier fit: colours and haze vary much between scenes.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -159,14 +163,53 @@ def _bisect(
     return seen
 
 
-def fit_all(variants: Sequence[Variant], photographs: Sequence[Photograph]) -> list[VariantFit]:
-    """Fit variants, printing one line each."""
-    fits = []
-    for number, variant in enumerate(variants, start=1):
-        fits.append(fit_variant(variant, photographs))
+def fit_all(variants: Sequence[Variant], photographs: Sequence[Photograph], workers: int = 1) -> list[VariantFit]:
+    """Fit variants, printing one line each; the result does not depend on the number of processes."""
+    fits: list[VariantFit] = []
+    for number, (variant, fit) in enumerate(
+        zip(variants, _fits(variants, photographs, workers), strict=True), start=1
+    ):
+        fits.append(fit)
         shown = "  ".join(f"{level.severity}: {level.params} {level.quality:.2f}" for level in fits[-1].levels)
         print(f"{number}/{len(variants)} {variant.type}/{variant.variant}  {shown}", flush=True)
     return fits
+
+
+def _fits(variants: Sequence[Variant], photographs: Sequence[Photograph], workers: int) -> Iterator[VariantFit]:
+    if workers == 1:
+        yield from (fit_variant(variant, photographs) for variant in variants)
+        return
+    # Forked, so that the processes share the photographs; one thread each, since the variants fill the processors.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(workers, context, initializer=partial(_start_worker, photographs)) as pool:
+        yield from pool.map(_fit_shared, [(variant.type, variant.variant) for variant in variants])
+
+
+_shared: Sequence[Photograph] = ()
+"""The photographs of a worker process; set once when it starts, since sending them with every task would copy them."""
+
+
+def _start_worker(photographs: Sequence[Photograph]) -> None:
+    global _shared
+    _shared = photographs
+    cv2.setNumThreads(1)
+
+
+def _fit_shared(name: tuple[str, str]) -> VariantFit:
+    return fit_variant(get_variant(*name), _shared)
+
+
+def check_comparable(kept: SeverityTable) -> None:
+    """Check that a table's severities compare with what is fitted now.
+
+    Raises:
+        DataError: it was measured by another measure or aims at other qualities.
+    """
+    if not kept.measured_on.endswith(MEASURE_VERSION) or kept.targets != TARGETS:
+        raise DataError(
+            f"The variants that stay were fitted to {kept.targets} on {kept.measured_on!r}, these ones to "
+            f"{TARGETS} with the measure {MEASURE_VERSION}: their severities would not compare. Fit all variants."
+        )
 
 
 def table_of(fits: Sequence[VariantFit], measured_on: str, kept: SeverityTable | None = None) -> SeverityTable:
@@ -183,11 +226,7 @@ def table_of(fits: Sequence[VariantFit], measured_on: str, kept: SeverityTable |
     """
     fitted: dict[tuple[str, str], tuple[SeverityLevel, ...]] = {}
     if kept is not None:
-        if not kept.measured_on.endswith(MEASURE_VERSION) or kept.targets != TARGETS:
-            raise DataError(
-                f"The variants that stay were fitted to {kept.targets} on {kept.measured_on!r}, these ones to "
-                f"{TARGETS} with the measure {MEASURE_VERSION}: their severities would not compare. Fit all variants."
-            )
+        check_comparable(kept)
         fitted = {(name, variant): levels for name, of in kept.variants.items() for variant, levels in of.items()}
     fitted |= {(fit.type, fit.variant): fit.levels for fit in fits}
     base = measured_on if kept is None else kept.measured_on
@@ -246,6 +285,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--variants", nargs="+", default=[], metavar="TYPE/NAME", help="fit these only; the others stay as they are"
     )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes, one variant each (default: all processors)"
+    )
     parser.add_argument("--out", type=Path, help=f"file to write (default: {SEVERITY_ASSET} of this checkout)")
     parser.add_argument("--report", type=Path, metavar="FILE.png", help="also draw the fitted curves")
     return parser
@@ -253,6 +295,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     variants = named_variants(options.variants)
+    kept = severity_table() if options.variants else None
+    if kept is not None:
+        check_comparable(kept)
     folder = options.images
     if folder is None and "SEAGULL_TUNE_TEST_DATA" in os.environ:
         folder = Path(os.environ["SEAGULL_TUNE_TEST_DATA"]) / "bsds500" / "images"
@@ -262,8 +307,7 @@ def _run(options: argparse.Namespace) -> None:
         more = folder_photographs(folder, options.count)
         images += more
         measured_on += f" and {len(more)} of {folder.parent.name}"
-    fits = fit_all(variants, [Photograph.of(image) for image in images])
-    kept = severity_table() if options.variants else None
+    fits = fit_all(variants, [Photograph.of(image) for image in images], options.workers)
     table = table_of(fits, f"{measured_on}; measure {MEASURE_VERSION}", kept)
     write_table(table, options.out or resolve_asset(SEVERITY_ASSET))
     if options.report is not None:

@@ -8,8 +8,10 @@ The ideas, each in our own arithmetic (no code of the original authors):
   structural similarity", IEEE TIP 2004);
 - gradient magnitude of the luminance (Xue et al., "Gradient magnitude similarity deviation", IEEE TIP 2014), here on
   two scales;
-- opponent chroma (Zhang et al., "VSI: a visual saliency-induced index", IEEE TIP 2014; Nafchi et al., "Mean deviation
-  similarity index", IEEE Access 2016).
+- opponent chroma in the channels of the Gaussian colour model (Geusebroek et al., "Color invariance", IEEE TPAMI 2001),
+  as VSI and MDSI have it (Zhang et al., "VSI: a visual saliency-induced index", IEEE TIP 2014; Nafchi et al., "Mean
+  deviation similarity index", IEEE Access 2016). Grey keeps a little chroma there (-0.01 and -0.09 of its level), alike
+  on both sides.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ import numpy as np
 
 from seagull_tune.errors import DataError
 
-# Rows: luminance (Rec. 601), red minus green, blue minus yellow; grey has no chroma.
-_OPPONENT = np.array([[0.299, 0.587, 0.114], [0.5, -0.5, 0.0], [-0.25, -0.25, 0.5]], dtype=np.float32)
+# Rows: luminance (Rec. 601); yellow against blue and red against green, first and second spectral derivative of the
+# Gaussian colour model.
+_OPPONENT = np.array([[0.299, 0.587, 0.114], [0.30, 0.04, -0.35], [0.34, -0.60, 0.17]], dtype=np.float32)
 
 MIN_SIDE_AT_FULL_SIZE = 384
 """The short side that is measured at full size; longer ones are reduced by the integer nearest to short / 384."""
@@ -42,7 +45,7 @@ class Features:
         gradients: gradient magnitude of the luminance at working size (h, w) and at half of it, grey levels per pixel.
         mean: local mean of the luminance, (h, w), 0..255.
         deviation: local standard deviation of the luminance, (h, w), >= 0.
-        chroma: locally averaged red-green and blue-yellow opponent channels, (h, w) each, -127.5..127.5.
+        chroma: locally averaged yellow-blue and red-green opponent channels, (h, w) each, -89.3..86.7 and -153..130.1.
     """
 
     gradients: tuple[np.ndarray, np.ndarray]
@@ -97,12 +100,12 @@ def extract(image: np.ndarray) -> Features:
     if factor > 1:
         size = (max(1, round(width / factor)), max(1, round(height / factor)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    luminance, red_green, blue_yellow = cv2.split(cv2.transform(image.astype(np.float32), _OPPONENT))
+    luminance, yellow_blue, red_green = cv2.split(cv2.transform(image.astype(np.float32), _OPPONENT))
     mean = cv2.blur(luminance, MEAN_WINDOW)
     square: np.ndarray = cv2.sqrBoxFilter(luminance, cv2.CV_32F, MEAN_WINDOW)
     return Features(
         gradients=(gradient_magnitude(luminance), gradient_magnitude(half_size(luminance))),
         mean=mean,
         deviation=np.sqrt(np.maximum(square - mean * mean, np.float32(0.0))),
-        chroma=(cv2.blur(red_green, CHROMA_WINDOW), cv2.blur(blue_yellow, CHROMA_WINDOW)),
+        chroma=(cv2.blur(yellow_blue, CHROMA_WINDOW), cv2.blur(red_green, CHROMA_WINDOW)),
     )

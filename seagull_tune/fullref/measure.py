@@ -4,24 +4,24 @@
 
 The map. Five distances, each 0 where the two sides agree, are added and turned into a similarity in (0, 1]:
 
-    S = exp(-(3.2 D_gradient + 0.4 D_coarse_gradient + 1.0 D_mean + 0.5 D_deviation + 1.0 D_chroma))
+    S = exp(-(3.2 D_gradient + 0.4 D_coarse_gradient + 0.7 D_mean + 0.5 D_deviation + 1.0 D_chroma))
     D(a, b) = (a - b)^2 / (a^2 + b^2 + C)
 
 ``D`` is one minus the similarity quotient of Wang et al. (SSIM, 2004). D_gradient compares gradient magnitudes (idea:
 Xue et al., GMSD, 2014) at full and half working size, times ``1 + 0.6 (b - a) / (a + b + sqrt(C))``: an edge that was
 added (noise, blocking, ringing) costs more than one that was lost. D_mean and D_deviation compare the local mean and
-standard deviation of the luminance (Wang et al.); D_chroma the opponent chroma vectors (ideas: Zhang et al., VSI, 2014;
-Nafchi et al., MDSI, 2016). The constants are ours: tuned for rank agreement with VSI and MDSI together on region crops
-(``benchmarks/label_validity.py``) within bounds that keep every term at work.
+standard deviation of the luminance (Wang et al.); D_chroma the opponent chroma vectors, in the channels of VSI and MDSI
+(ideas: Zhang et al., VSI, 2014; Nafchi et al., MDSI, 2016). The constants are ours: tuned for rank agreement with VSI
+and MDSI together on region crops (``benchmarks/label_validity.py``) within bounds that keep every term at work.
 
 Visual weights come from the reference alone, as in VSI: ``1 + (gradient + chroma, 9x9 mean) / 16``, so detail and
 colour count more than flat grey, and nothing counts zero.
 
-Quality of a region. The loss 1 - S is pooled with a cubic mean, ``P = 1 - (sum w (1 - S)^3 / sum w)^(1/3)``. Strong
+Quality of a region. The loss 1 - S is pooled with a quartic mean, ``P = 1 - (sum w (1 - S)^4 / sum w)^(1/4)``. Strong
 local damage thus weighs more than its area (what the deviation pooling of GMSD and MDSI is after), yet, unlike a
 deviation, P never rises when any pixel gets worse. A piecewise-linear map takes P to quality in [0, 1]. Its inner knots
-are the borders between the five levels, set so that the levels are evenly used on the default mixture of recipes; 1
-stays 1.
+are the borders between the five levels, set so that on the default mixture of recipes every level has the share of the
+labels that it had with ``seagull-fr-1``, which used them evenly; 1 stays 1.
 
 Importance of a region. Q is the plain weighted mean of S over the image, so loss is additive: with the map set to 1
 inside the region, Q grows by exactly the region's share of the loss, importance = (Q' - Q) / (1 - Q), and the
@@ -44,7 +44,7 @@ from seagull_tune.errors import DataError
 from seagull_tune.fullref.features import Features, check_image, extract, vector_length
 from seagull_tune.regions.windows import MaskWindows
 
-MEASURE_VERSION = "seagull-fr-1"
+MEASURE_VERSION = "seagull-fr-2"
 """Names the map, the pooling and the calibration; stored with every data set."""
 
 # Stability constants: squares of the magnitude (grey levels of 0..255, or grey levels per pixel) below which a
@@ -56,7 +56,7 @@ _C_CHROMA = 500.0
 
 # Weights of the distances in the exponent; gradients at full and at half working size.
 _W_GRADIENT = (3.2, 0.4)
-_W_MEAN = 1.0
+_W_MEAN = 0.7
 _W_DEVIATION = 0.5
 _W_CHROMA = 1.0
 
@@ -67,7 +67,7 @@ _SALIENCE_SCALE = 16.0
 UNSCORED_ABOVE = 0.999
 """Whole-image similarity Q above which importance is not scored: there is no loss to share out."""
 
-_KNOTS_POOLED = (0.0, 0.30, 0.475, 0.59, 0.715, 0.87, 1.0)
+_KNOTS_POOLED = (0.0, 0.272, 0.446, 0.569, 0.67, 0.844, 1.0)
 _KNOTS_QUALITY = (0.0, 0.03, 0.125, 0.375, 0.625, 0.875, 1.0)
 
 
@@ -198,7 +198,7 @@ def similarity_map(reference: np.ndarray, distorted: np.ndarray) -> SimilarityMa
 
 
 def calibrated_quality(pooled: np.ndarray) -> np.ndarray:
-    """Quality in [0, 1] of cubic-mean pooled similarities in [0, 1]: strictly rising, exactly 1 at 1."""
+    """Quality in [0, 1] of quartic-mean pooled similarities in [0, 1]: strictly rising, exactly 1 at 1."""
     return np.interp(pooled, _KNOTS_POOLED, _KNOTS_QUALITY)
 
 
@@ -217,11 +217,11 @@ def measure_regions(similarity: SimilarityMap, masks: np.ndarray | MaskWindows) 
     windows.check_size(similarity.similarity.shape)
     loss = 1.0 - similarity.similarity
     weighted = similarity.weights * loss
-    terms = cv2.merge([similarity.weights, weighted, weighted * loss * loss])  # (H, W, 3)
+    terms = cv2.merge([similarity.weights, weighted, weighted * loss * loss * loss])  # (H, W, 3)
     everything = cv2.mean(terms)
     image_quality = 1.0 - everything[1] / everything[0]
     means = windows.means(terms)  # (R, 3)
-    quality = calibrated_quality(1.0 - np.cbrt(means[:, 2] / means[:, 0]))
+    quality = calibrated_quality(1.0 - np.sqrt(np.sqrt(means[:, 2] / means[:, 0])))
     if image_quality > UNSCORED_ABOVE:
         importance = np.full(len(windows), np.nan)
     else:

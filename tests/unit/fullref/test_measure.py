@@ -136,7 +136,7 @@ def test_reference_once_equals_one_shot(photograph: np.ndarray) -> None:
 def brute_force(similarity: SimilarityMap, mask: np.ndarray) -> tuple[float, float]:
     """(pooled loss-free region similarity, importance) from their definitions, in double precision."""
     values, weights = similarity.similarity.astype(np.float64), similarity.weights.astype(np.float64)
-    pooled = 1.0 - np.average((1.0 - values[mask]) ** 3, weights=weights[mask]) ** (1.0 / 3.0)
+    pooled = 1.0 - np.average((1.0 - values[mask]) ** 4, weights=weights[mask]) ** 0.25
     whole = np.average(values, weights=weights)
     restored = np.average(np.where(mask, 1.0, values), weights=weights)
     return float(pooled), float((restored - whole) / (1.0 - whole))
