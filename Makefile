@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 UV_VERSION := 0.13.8
+# What requirements.txt pins beside the core: what the quickstart and the tests use.
+EXTRAS := embedded dev cluster raw
 # Two at a time, file by file: tests of one file share what they set up. The longest ones wait for processes of their own.
 PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
 
@@ -84,7 +86,7 @@ wheel: $(READY) ## build the wheel into dist/
 	$(PY) -m uv build --wheel --out-dir dist || $(PY) -m pip wheel --no-deps --wheel-dir dist .
 
 requirements: $(READY) ## resolve requirements.txt again from pyproject.toml (keeps pins that still fit)
-	$(PY) -m uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 \
+	$(PY) -m uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt >/dev/null
 
 clean: ## remove caches and builds (runs/ and .venv stay)
