@@ -1,4 +1,4 @@
-"""The rows of a small data set are those that are written down; `tests/expected_tables.py` says how to write new ones."""
+"""The rows of a small data set are those written down; `tests/expected_tables.py` says how to write new ones."""
 
 from __future__ import annotations
 
