@@ -161,3 +161,21 @@ def test_a_damaged_file_is_named(dataset: Path, tmp_path: Path, damage: str) -> 
         shutil.rmtree(copy / "samples")
     with pytest.raises(DataError, match="samples"):
         open_tables(copy)
+
+
+def test_a_changed_bit_is_refused_or_changes_nothing(dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "set"
+    shutil.copytree(dataset, copy)
+    file = min((copy / "samples").glob("*.parquet"))
+    whole, rows = file.read_bytes(), open_tables(copy)[1].table.to_pylist()
+    places = [*range(0, len(whole), 31), len(whole) - 1]
+    refused = []
+    for number, place in enumerate(places):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << number % 8
+        file.write_bytes(changed)
+        try:
+            assert open_tables(copy)[1].table.to_pylist() == rows, place
+        except DataError as error:
+            refused.append(str(error))
+    assert len(refused) > len(places) / 4 and all(file.name in said for said in refused)
