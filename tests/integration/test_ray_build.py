@@ -39,6 +39,7 @@ def ray_folder() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", str(folder))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves its workers where other tests run beside them
         yield folder
     left = not wait_for(lambda: not _users_of(folder))
     who = _users_of(folder)
