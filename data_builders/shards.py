@@ -123,12 +123,13 @@ class ShardSummary:
         Raises:
             DataError: its file is damaged.
         """
-        stored = file_metadata(task.samples_file).get("summary")
+        metadata = file_metadata(task.samples_file)
         try:
+            stored = dict(metadata["summary"])
             failed = tuple(Failure(**entry) for entry in stored.pop("failed"))
             int(stored["recipe_sum"], 16)
             return cls(**stored, failed=failed)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{task.samples_file}: what it says of its shard is damaged ({error}). Remove it and build again: "
                 "only it is redone."
