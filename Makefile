@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 UV_VERSION := 0.13.8
+# What requirements.txt pins beside the core: what the quickstart and the tests use.
+EXTRAS := embedded dev cluster raw
 # Two at a time, file by file: tests of one file share what they set up. The longest ones wait for processes of their own.
 PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
 
@@ -22,7 +24,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-roi bench-build bench-train bench-startup wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-build bench-loader bench-roi bench-startup bench-train wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +82,9 @@ bench-build: $(READY) ## measure how fast data sets are built and how small they
 bench-train: $(READY) ## measure how many tokens a second are trained, with and without what makes it fast (photographs: DATA=DIR)
 	$(PY) benchmarks/train_speed.py $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+bench-loader: $(READY) ## measure how long training waits for the data loader (photographs: DATA=DIR, else built in)
+	$(PY) benchmarks/dataloader_wait.py $(if $(DATA),--data "$(DATA)") $(ARGS)
+
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py
 
@@ -87,7 +92,7 @@ wheel: $(READY) ## build the wheel into dist/
 	$(PY) -m uv build --wheel --out-dir dist || $(PY) -m pip wheel --no-deps --wheel-dir dist .
 
 requirements: $(READY) ## resolve requirements.txt again from pyproject.toml (keeps pins that still fit)
-	$(PY) -m uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 \
+	$(PY) -m uv pip compile pyproject.toml $(addprefix --extra ,$(EXTRAS)) --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.txt >/dev/null
 
 clean: ## remove caches and builds (runs/ and .venv stay)

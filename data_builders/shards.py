@@ -123,9 +123,17 @@ class ShardSummary:
         Raises:
             DataError: its file is damaged.
         """
-        stored = file_metadata(task.samples_file)["summary"]
-        failed = tuple(Failure(**entry) for entry in stored.pop("failed"))
-        return cls(**stored, failed=failed)
+        metadata = file_metadata(task.samples_file)
+        try:
+            stored = dict(metadata["summary"])
+            failed = tuple(Failure(**entry) for entry in stored.pop("failed"))
+            int(stored["recipe_sum"], 16)
+            return cls(**stored, failed=failed)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{task.samples_file}: what it says of its shard is damaged ({error}). Remove it and build again: "
+                "only it is redone."
+            ) from error
 
 
 def seed_of(*parts: str | int) -> int:

@@ -78,6 +78,16 @@ def test_what_is_no_raw_file_is_refused_by_name(dng: Path, tmp_path: Path) -> No
         read_image(dng, max_pixels=1000)
 
 
+def test_a_build_names_what_is_no_raw_file_and_builds_the_others(dng: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.NEF").write_bytes(b"no photograph")
+    (tmp_path / "cut.arw").write_bytes(dng.read_bytes()[:2000])
+    config = BuildConfig(source=str(dng.parent), samples_per_image=2, max_side=160)
+    summary = build_dataset(config, tmp_path / "set", show_progress=False)
+    assert summary.n_images == 1 and [failure.image_id for failure in summary.failed] == ["cut", "text"]
+    for failure, name in zip(summary.failed, ("cut.arw", "text.NEF"), strict=True):
+        assert f"{name}: not a camera RAW file" in failure.reason
+
+
 def test_without_rawpy_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rawpy", None)
     with pytest.raises(MissingDependencyError, match=r"a\.dng: .* pip install 'seagull-tune\[raw\]'"):

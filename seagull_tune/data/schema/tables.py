@@ -62,13 +62,14 @@ def file_metadata(path: Path) -> dict[str, Any]:
     """
     try:
         raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY)
-    except (OSError, pa.ArrowException) as error:
+        found = None if raw is None else json.loads(raw)
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: our own part is no UTF-8, or no JSON
         raise DataError(
             f"{path} is not a whole Parquet file ({error}). Remove it and build again: only it is redone."
         ) from error
-    if raw is None:
+    if not isinstance(found, dict):
         raise DataError(f"{path} was not written by this program: it has no {METADATA_KEY.decode()!r} metadata.")
-    return dict(json.loads(raw))
+    return found
 
 
 def count_samples(folder: str | Path) -> int:

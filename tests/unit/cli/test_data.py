@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from seagull_tune.cli.app import DONE_IN_PART
+from seagull_tune.cli.app import DONE_IN_PART, REFUSED
 from seagull_tune.config.base import resolve_asset
 
 SMALL = ("--samples", "2", "--seed", "5", "--workers", "1", "--set", "max_side=96", "--set", "split={test: 0.0}")
@@ -121,6 +122,43 @@ def test_builds_that_cannot_be(refused: Callable, photos: Path, tmp_path: Path) 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("x")
     assert "letter.txt" in refused("build", "--images", photos, "--out", tmp_path / "other", *SMALL)
+
+
+def test_a_plan_needs_no_folder(run: Callable, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("build", "--images", photos, "--plan", "1000000", *SMALL)
+    assert result.exit_code == 0, result.output
+    assert "1,000,000 distorted images of 500,000 photographs" in result.stdout
+    found = dict(re.findall(r"^  ([\w ]+): +(.+)$", result.stdout, re.MULTILINE))
+    # A sample of 96 pixels takes a processor milliseconds, and some hundred bytes: a wide net catches wrong units.
+    assert 0.05 < float(found["CPU hours"].replace(",", "")) < 500
+    assert found["GPU hours"].startswith("0 ")
+    size = re.match(r"([\d.,]+) (MB|GB)", found["bytes on disk"])
+    assert size is not None
+    assert 50e6 < float(size[1].replace(",", "")) * {"MB": 1e6, "GB": 1e9}[size[2]] < 20e9
+    times = found["time on n machines of 1 process"]
+    assert re.fullmatch(r"1: [\d.]+ (min|h|days), 4: .+, 16: .+, 64: [\d.]+ (min|h|days)", times)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_comes_before_a_folder(run: Callable, photos: Path, tmp_path: Path) -> None:
+    result = run("build", "--images", photos, "--plan", "10", "--out", tmp_path / "data", *SMALL)
+    assert result.exit_code == 0 and "10 distorted images of 5 photographs" in result.stdout
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-5", "many", "1.5"])
+def test_a_plan_of_no_number(run: Callable, photos: Path, number: str) -> None:
+    result = run("build", "--images", photos, f"--plan={number}", *SMALL)
+    assert result.exit_code == REFUSED and result.stdout == ""
+    assert "Invalid value for '--plan'" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_build_without_a_folder(refused: Callable, photos: Path) -> None:
+    for more in ((), ("--dry-run",)):
+        said = refused("build", "--images", photos, *SMALL, *more)
+        assert said.startswith("ConfigError: Where is the data set to be?") and "--out" in said and "--plan" in said
+        assert said.count("\n") == 1
 
 
 def test_another_schema_version(run: Callable, refused: Callable, photos: Path, tmp_path: Path) -> None:

@@ -175,3 +175,21 @@ def test_samples_are_counted_by_the_headers(dataset: Path, tmp_path: Path) -> No
     shutil.rmtree(copy / "samples")
     with pytest.raises(DataError, match="holds no Parquet file"):
         count_samples(copy)
+
+
+def test_a_changed_bit_is_refused_or_changes_nothing(dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "set"
+    shutil.copytree(dataset, copy)
+    file = min((copy / "samples").glob("*.parquet"))
+    whole, rows = file.read_bytes(), open_tables(copy)[1].table.to_pylist()
+    places = [*range(0, len(whole), 31), len(whole) - 1]
+    refused = []
+    for number, place in enumerate(places):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << number % 8
+        file.write_bytes(changed)
+        try:
+            assert open_tables(copy)[1].table.to_pylist() == rows, place
+        except DataError as error:
+            refused.append(str(error))
+    assert len(refused) > len(places) / 4 and all(file.name in said for said in refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,13 @@ from data_builders.pipeline import build_dataset, plan_build
 from data_builders.shards import seed_of
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.data.schema import open_tables, read_manifest
+from seagull_tune.data.schema import METADATA_KEY, open_tables, read_manifest
 from seagull_tune.errors import DataError
+from tests.tiny_builds import content
 
 
 def _config(folder: Path, **more: Any) -> BuildConfig:
     return BuildConfig.model_validate({"source": str(folder), "samples_per_image": 2, "shard_images": 1, **more})
-
-
-def _content(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_a_seed_depends_on_all_its_parts() -> None:
@@ -47,7 +44,7 @@ def test_building_twice_does_nothing_and_gives_the_same(photographs: Path, tmp_p
     assert again.n_built == 0 and again.recipe_hash == first.recipe_hash
     assert {path: path.stat().st_mtime_ns for path in before} == before
     build_dataset(_config(photographs), tmp_path / "b", show_progress=False)
-    assert _content(tmp_path / "a") == _content(tmp_path / "b")
+    assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
 def test_the_recipes_do_not_depend_on_the_shards(photographs: Path, tmp_path: Path) -> None:
@@ -130,7 +127,7 @@ def test_a_full_disk_keeps_finished_shards(photographs: Path, tmp_path: Path, mo
         RoiDataset(tmp_path / "a")
     resumed = build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
     assert resumed.n_built == 2
-    assert _content(tmp_path / "a") == _content(tmp_path / "whole")
+    assert content(tmp_path / "a") == content(tmp_path / "whole")
 
 
 def test_a_real_full_device_is_told_as_such(tmp_path: Path) -> None:
@@ -148,10 +145,46 @@ def test_a_real_full_device_is_told_as_such(tmp_path: Path) -> None:
 
 def test_a_removed_shard_is_redone_alone(photographs: Path, tmp_path: Path) -> None:
     build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
-    before = _content(tmp_path / "a")
+    before = content(tmp_path / "a")
     max((tmp_path / "a" / "images").iterdir()).unlink()
     assert build_dataset(_config(photographs), tmp_path / "a", show_progress=False).n_built == 1
-    assert _content(tmp_path / "a") == before
+    assert content(tmp_path / "a") == before
+
+
+def _cut(shard: Path) -> None:
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+
+
+def _other_summary(shard: Path, key: str, value: object) -> None:
+    table = pq.read_table(shard)
+    stored = json.loads(table.schema.metadata[METADATA_KEY])
+    stored["summary"][key] = value
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(stored)}), shard)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _cut,
+        lambda shard: shard.write_bytes(b""),
+        lambda shard: _other_summary(shard, "recipe_sum", "no number"),
+        lambda shard: _other_summary(shard, "n_legions", 3),
+        lambda shard: _other_summary(shard, "failed", None),
+    ],
+    ids=["cut", "empty", "sum", "key", "failed"],
+)
+def test_a_corrupt_shard_is_named_and_redone_alone(
+    photographs: Path, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
+    before = content(tmp_path / "a")
+    shard = max((tmp_path / "a" / "samples").iterdir())
+    damage(shard)
+    with pytest.raises(DataError, match=rf"{shard.name}.*Remove it and build again"):
+        build_dataset(_config(photographs), tmp_path / "a", show_progress=False)
+    shard.unlink()
+    assert build_dataset(_config(photographs), tmp_path / "a", show_progress=False).n_built == 1
+    assert content(tmp_path / "a") == before
 
 
 def test_foreign_folders_and_second_builds_are_refused(photographs: Path, tmp_path: Path) -> None:
@@ -179,7 +212,7 @@ def test_two_builds_at_once_do_no_harm(photographs: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr("data_builders.pipeline.make_executor", lambda config: Meanwhile(config.workers))
     assert build_dataset(_config(photographs), tmp_path / "a", show_progress=False).n_built == 3
-    assert len(refused) == 3 and _content(tmp_path / "a") == _content(tmp_path / "alone")
+    assert len(refused) == 3 and content(tmp_path / "a") == content(tmp_path / "alone")
 
 
 def test_label_maps_give_the_regions(photographs: Path, tmp_path: Path) -> None:
