@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 import yaml
 
 from seagull_tune.builtin_scenes import builtin_scenes
-from seagull_tune.config.data import SPLITS
-from seagull_tune.data.schema import IMAGES_DIR, SAMPLES_DIR, open_tables, read_manifest
+from seagull_tune.data.schema import IMAGES_DIR, SAMPLES_DIR, open_tables, read_manifest, split_sizes
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write_text, why_not_written
 
@@ -139,20 +138,9 @@ def _licences(manifest: Mapping[str, Any], images: pa.Table) -> dict[str, str]:
 
 
 def _sizes(images: pa.Table, samples: pa.Table) -> str:
-    regions = pc.list_value_length(images["regions"]).to_pylist()
-    by_image: dict[str, int] = {
-        entry["values"]: entry["counts"] for entry in pc.value_counts(samples["image_id"]).to_pylist()
-    }
     lines = ["| Split | Scenes | Images | Regions | Samples |", "|---|---|---|---|---|"]
-    names, scenes, ids = (images[column].to_pylist() for column in ("split", "scene_id", "image_id"))
-    for split in SPLITS:
-        mine = [row for row, name in enumerate(names) if name == split]
-        if mine:
-            counts = (
-                len({scenes[row] for row in mine}), len(mine), sum(regions[row] for row in mine),
-                sum(by_image.get(ids[row], 0) for row in mine),
-            )  # fmt: skip
-            lines.append(f"| {split} | " + " | ".join(map(str, counts)) + " |")
+    for split, size in split_sizes(images, samples).items():
+        lines.append(f"| {split} | {size.scenes} | {size.images} | {size.regions} | {size.samples} |")
     return "\n".join(lines)
 
 

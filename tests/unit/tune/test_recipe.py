@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import ConfigError, DataError, TrainingError
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.model.projector import DirectLogits
+from seagull_tune.tune.checks import check_start
+from seagull_tune.tune.facts import run_facts
 from seagull_tune.tune.front_cache import front_statistics
-from seagull_tune.tune.recipe import check_start, prepare, roi_losses, visited_rows, visits_per_row
+from seagull_tune.tune.recipe import prepare, roi_losses, visited_rows, visits_per_row
 from tests.tiny import our_mfe
 
 
@@ -75,6 +78,20 @@ def test_constants_that_a_model_brings_are_kept(tmp_path: Path, data: Path, chec
     prepared = prepare(_config(tmp_path, data, init=str(tmp_path / "measured")))
     assert torch.equal(our_mfe(prepared.model).global_branch.standardize.mean, extractor.global_branch.standardize.mean)
     assert width == our_mfe(prepared.model).global_branch.standardize.mean.shape[0]
+
+
+def test_the_facts_of_a_run_name_data_devices_and_parts(tmp_path: Path, data: Path, checkpoint: Path) -> None:
+    config = _config(tmp_path, data, init=str(checkpoint), seed=7)
+    prepared = prepare(config)
+    facts = run_facts(config, prepared.train, prepared.table)
+    assert json.loads(json.dumps(facts)) == facts, "plain values"
+    assert (facts["seed"], facts["engine"], facts["world_size"], len(facts["devices"])) == (7, "single", 1, 1)
+    assert facts["devices"][0].startswith("cpu (") or torch.cuda.is_available()
+    assert facts["data"]["fingerprint"] == prepared.train.rows.fingerprint and facts["data"]["measure"]
+    assert len(facts["data"]["config_hash"]) == 64
+    assert facts["data"]["sizes"]["train"]["samples"] == len(prepared.train.rows)
+    assert facts["data"]["sizes"]["validation"]["images"] == 1
+    assert {row["part"] for row in facts["parts"]} >= {"mfe", "language_model"}
 
 
 def test_the_data_set_is_looked_at_before_the_model(tmp_path: Path) -> None:
