@@ -20,6 +20,7 @@ from transformers import TrainingArguments
 
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import TrainingError
+from seagull_tune.training.callbacks import trainer_trackers
 
 _PATIENCE = timedelta(hours=12)
 """How long processes wait for each other: the main one may compute the frozen front of a large data set meanwhile."""
@@ -166,7 +167,9 @@ def training_arguments(config: TrainConfig, n_visits: int, evaluates: bool) -> T
         dataloader_num_workers=0 if config.cache_front else config.workers,
         dataloader_pin_memory=not cpu,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=trainer_trackers(config.report_to) or "none",
+        run_name=Path(config.out).name,
+        project="seagull-tune",
         seed=config.seed,
         data_seed=config.seed,
         disable_tqdm=False,

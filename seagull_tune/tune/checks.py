@@ -7,6 +7,7 @@ from pathlib import Path
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.training.arguments import start_engine
+from seagull_tune.training.callbacks import check_trackers
 from seagull_tune.training.trainer import last_checkpoint
 
 
@@ -15,8 +16,10 @@ def check_start(config: TrainConfig, resume: bool) -> None:
 
     Raises:
         ConfigError: the folder holds checkpoints and ``resume`` is off.
+        MissingDependencyError: a tracker of ``report_to`` is not installed.
         TrainingError: another engine runs.
     """
+    check_trackers(config.report_to)
     out = Path(config.out)
     if not resume and last_checkpoint(out) is not None:
         raise ConfigError(

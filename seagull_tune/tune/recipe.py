@@ -233,7 +233,8 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
         args=training_arguments(config, len(prepared.train), held_out is not None),
         train_dataset=prepared.train, eval_dataset=held_out,
         data_collator=collator_of(prepared),
-        processing_class=processor, callbacks=callbacks(Path(config.out), state.is_main_process),
+        processing_class=processor,
+        callbacks=callbacks(Path(config.out), state.is_main_process, config.report_to),
     )  # fmt: skip
 
 

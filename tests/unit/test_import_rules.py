@@ -1,7 +1,7 @@
 """Who may import whom, read from the syntax tree of every file of both packages.
 
 errors, levels, records, files, threads, wheels, embedded <- config
-  <- images, builtin_scenes, metrics, regions, distortions, fullref, instructions <- segment <- data <- model
+  <- images, builtin_scenes, plots, metrics, regions, distortions, fullref, instructions <- segment <- data <- model
   <- training | infer <- tune, rsa, video, evaluate <- web, doctor, quickstart, cli
 """
 
@@ -22,7 +22,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("records", "wheels"),
     ("embedded",),
     ("config",),
-    ("images", "raw", "builtin_scenes", "metrics", "regions", "distortions", "fullref", "instructions"),
+    ("images", "raw", "builtin_scenes", "plots", "metrics", "regions", "distortions", "fullref", "instructions"),
     ("segment",),
     ("data",),
     ("model",),

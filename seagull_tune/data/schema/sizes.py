@@ -31,7 +31,7 @@ def split_sizes(images: pa.Table, samples: pa.Table) -> dict[str, SplitSize]:
     }
     regions = pc.list_value_length(images["regions"]).to_pylist()
     names, scenes, ids = (images[column].to_pylist() for column in ("split", "scene_id", "image_id"))
-    found = {}
+    found: dict[str, SplitSize] = {}
     for split in SPLITS:
         mine = [row for row, name in enumerate(names) if name == split]
         if mine:
