@@ -24,12 +24,13 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import ConfigError
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.assemble import assemble
+from seagull_tune.model.card import origins, write_card
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, save_checkpoint
 from seagull_tune.model.lora import prepare_for_mixed_precision
 from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
 from seagull_tune.training.arguments import training_arguments
 from seagull_tune.training.callbacks import callbacks
-from seagull_tune.training.run_record import begin_record, write_record
+from seagull_tune.training.run_record import begin_record, git_commit, library_versions, write_record
 from seagull_tune.training.stages import PartRow, apply_stage, stage_table
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
 from seagull_tune.tune.checks import check_start
@@ -51,13 +52,14 @@ _MEASURED_ROWS_UNCACHED = 64  # each costs a pass through the tower
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is ready to start."""
+    """A run that is ready to start; ``derived_from``: part -> base, also of parts that are trained in full."""
 
     model: SeagullForConditionalGeneration
     processor: SeagullProcessor
     train: TrainingSamples
     held_out: TrainingSamples | None
     table: list[PartRow]
+    derived_from: dict[str, str]
 
 
 def train(config: TrainConfig, resume: bool = False) -> Path:
@@ -79,7 +81,7 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
     prepared = prepare(config)
     trainer = build_trainer(config, prepared)
     checkpoint = last_checkpoint(Path(config.out)) if resume else None
-    facts = run_facts(config, prepared.train, prepared.table)
+    facts = run_facts(config, prepared.train, prepared.table, prepared.derived_from)
     if trainer.args.should_save:
         resolved = config.model_dump(mode="json")
         begin_record(Path(config.out), SECTION, resolved, facts, checkpoint.name if checkpoint else None)
@@ -106,11 +108,13 @@ def prepare(config: TrainConfig) -> Prepared:
     measure_constants(model, train_samples)
     # Fresh adapters must not depend on whether the cache was there already (computing it draws random numbers).
     set_seed(config.seed)
+    derived_from = {**(origins(Path(config.init)) if config.init else {}), **(model.config.bases or {})}
     table = apply_stage(model, config.stage, config.lora)
     adapted_base = config.stage.language_model == "lora" and "language_model" in (model.config.bases or {})
     if config.optimisation.bf16 and adapted_base:
         prepare_for_mixed_precision(model.language_model)
-    return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
+    held_out = _held_out(config, model, processor, prompts)
+    return Prepared(model, processor, train_samples, held_out, table, derived_from)
 
 
 def visited_rows(config: TrainConfig, n_rows: int) -> Sequence[int]:
@@ -250,7 +254,7 @@ def collator_of(prepared: Prepared) -> Collator:
 
 
 def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, facts: Mapping[str, Any]) -> Path:
-    """Writes the finished checkpoint and the record of the run."""
+    """Writes the finished checkpoint with its card, and completes the record of the run."""
     folder = Path(config.out) / "model"
     state_dict = (
         trainer.accelerator.get_state_dict(trainer.model_wrapped)
@@ -260,8 +264,10 @@ def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, fac
     if trainer.args.should_save:
         model = trainer.accelerator.unwrap_model(trainer.model)
         resolved = config.model_dump(mode="json")
-        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, _prompts_of(config))
-        record = {**facts, "steps": trainer.state.global_step, "log": trainer.state.log_history}
-        write_record(Path(config.out), SECTION, resolved, record)
+        done = {**facts, "steps": trainer.state.global_step}
+        for_card = {**done, "versions": library_versions(), "git_commit": git_commit()}
+        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, _prompts_of(config), for_card)
+        write_card(folder)
+        write_record(Path(config.out), SECTION, resolved, {**done, "log": trainer.state.log_history})
     trainer.accelerator.wait_for_everyone()
     return folder

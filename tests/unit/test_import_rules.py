@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "levels", "files", "threads"),
-    ("records", "wheels"),
+    ("records", "wheels", "hub_card"),
     ("embedded",),
     ("config",),
     ("images", "raw", "builtin_scenes", "plots", "metrics", "regions", "distortions", "fullref", "instructions"),

@@ -83,7 +83,7 @@ def test_constants_that_a_model_brings_are_kept(tmp_path: Path, data: Path, chec
 def test_the_facts_of_a_run_name_data_devices_and_parts(tmp_path: Path, data: Path, checkpoint: Path) -> None:
     config = _config(tmp_path, data, init=str(checkpoint), seed=7)
     prepared = prepare(config)
-    facts = run_facts(config, prepared.train, prepared.table)
+    facts = run_facts(config, prepared.train, prepared.table, prepared.derived_from)
     assert json.loads(json.dumps(facts)) == facts, "plain values"
     assert (facts["seed"], facts["engine"], facts["world_size"], len(facts["devices"])) == (7, "single", 1, 1)
     assert facts["devices"][0].startswith("cpu (") or torch.cuda.is_available()
