@@ -20,9 +20,10 @@ _TEXT = """
 # Seagull-Tune model {digest}
 
 A vision-language model that judges the image quality of **regions** of a photograph: how good a region is, how much it
-matters for the whole picture, which of {n_types} kinds of distortion it has and how severe each is ({types}). It gives
-numbers, read from its token probabilities, and sentences. Answers and figures name it by `{digest}`, the hash of its
-weights.
+matters for the whole picture, which distortions it has and how severe each is. It gives numbers, read from its token
+probabilities, and sentences. Answers and figures name it by `{digest}`, the hash of its weights.
+
+Distortions: {types}.
 
 ## How to use
 
@@ -87,7 +88,6 @@ def body(facts: CardFacts) -> str:
     """The card below its header."""
     return _TEXT.format(
         digest=facts.digest,
-        n_types=len(DISTORTION_TYPES),
         types=", ".join(DISTORTION_TYPES),
         bases=_bases(facts.bases),
         training="\n".join(_training(facts)),
@@ -99,8 +99,12 @@ def body(facts: CardFacts) -> str:
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without what names a place on the machine that ran it."""
-    kept = {key: _without_paths(value) for key, value in config.items() if key not in _PLACES}
+    """A resolved configuration without what names a place on the machine that ran it.
+
+    Where a run started from a checkpoint, ``model`` (of a new one) was not read and is left out too.
+    """
+    hidden = {*_PLACES, "model"} if config.get("init") else _PLACES
+    kept = {key: _without_paths(value) for key, value in config.items() if key not in hidden}
     return {key: value for key, value in kept.items() if value is not None}
 
 
@@ -153,12 +157,18 @@ def _training(facts: CardFacts) -> Iterator[str]:
     if training.get("git_commit"):
         yield f"- Program: git commit `{training['git_commit']}`"
     for earlier in training.get("earlier", []):
-        parts = ", ".join(f"{part} {mode}" for part, mode in earlier.get("trained", {}).items()) or "not recorded"
-        steps, hashed = earlier.get("steps", "unknown"), str(earlier.get("data") or "unknown")
-        yield f"- Before that, as model `{earlier['model']}`: {steps} steps on {data_set_name(hashed)} ({parts})"
+        yield f"- Before that, as model `{earlier['model']}`: {_round(earlier)}"
     rows = [(split, *size.values()) for split, size in data.get("sizes", {}).items()]
     yield ""
     yield _table(("Split", "Scenes", "Images", "Regions", "Samples"), rows)
+
+
+def _round(earlier: Mapping[str, Any]) -> str:
+    """An earlier stage of a model's training, in words."""
+    if not earlier.get("trained"):
+        return "how it was made is not recorded"
+    parts = ", ".join(f"{part} {mode}" for part, mode in earlier["trained"].items())
+    return f"{earlier['steps']} steps on {data_set_name(earlier['data'] or 'unknown')} ({parts})"
 
 
 def _parts(parts: Sequence[Mapping[str, Any]]) -> str:
