@@ -234,6 +234,11 @@ def read_bases(folder: Path) -> dict[str, str]:
     return dict(_read_object(Path(folder) / _CONFIG).get("bases") or {})
 
 
+def read_quantization(folder: Path) -> str | None:
+    """``nf4`` where a checkpoint's adapters were trained on 4-bit weights, else None."""
+    return _read_object(Path(folder) / _CONFIG).get("quantize")
+
+
 def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
     """Reads a checkpoint with its processor.
 

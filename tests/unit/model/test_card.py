@@ -34,7 +34,9 @@ HASH = "0123456789abcdef" * 4
 TRAINING: dict[str, Any] = {
     "seed": 7, "engine": "ddp", "world_size": 2, "steps": 120, "versions": {"torch": "2.15.0"}, "git_commit": "f" * 40,
     "derived_from": BASES,
-    "earlier": [{"model": "bbbbbbbbbbbb"}, {"model": "aaaaaaaaaaaa", "steps": 90, "data": HASH, "trained": {"mfe": "full"}}],
+    "earlier": [
+        {"model": "bbbbbbbbbbbb"}, {"model": "aaaaaaaaaaaa", "steps": 90, "data": HASH, "trained": {"mfe": "full"}},
+    ],
     "data": {
         "fingerprint": "ab" * 16, "config_hash": HASH, "label_source": "full-reference measure x-1", "licence": None,
         "measure": "x-1", "label_method": "seagull",

@@ -11,10 +11,9 @@ import torch
 
 from seagull_tune.config.train import LossWeights, TrainConfig
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.errors import ConfigError, DataError, TrainingError
+from seagull_tune.errors import DataError
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.model.projector import DirectLogits
-from seagull_tune.tune.checks import check_start
 from seagull_tune.tune.facts import run_facts
 from seagull_tune.tune.front_cache import front_statistics
 from seagull_tune.tune.recipe import prepare, roi_losses, visited_rows, visits_per_row
@@ -132,24 +131,3 @@ def test_losses_of_weight_zero_are_not_computed() -> None:
     named = roi_losses(weights)(output, batch)
     assert {name: weight for name, (weight, _) in named.items()} == {"direct_quality": 2.0, "answer": 0.5}
     assert set(roi_losses(LossWeights())(output, batch)) == {"direct_quality", "direct_importance", "direct_severity"}
-
-
-# -- what is refused --------------------------------------------------------------------------------------------------
-
-
-def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
-    config = _config(tmp_path)
-    half = tmp_path / "run" / "checkpoint-4"
-    half.mkdir(parents=True)
-    check_start(config, resume=False)  # half a checkpoint is none
-    (half / "trainer_state.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"holds checkpoints of an earlier run: continue it with --resume"):
-        check_start(config, resume=False)
-    check_start(config, resume=True)
-
-
-@pytest.mark.parametrize("engine", ["ddp", "deepspeed", "fsdp"])
-def test_an_engine_that_is_not_the_one_asked_for_is_refused(tmp_path: Path, engine: str) -> None:
-    with pytest.raises(TrainingError, match=f"asks for the engine '{engine}', but 'single' is running"):
-        check_start(_config(tmp_path, expect_engine=engine), resume=False)
-    check_start(_config(tmp_path, expect_engine="single"), resume=False)
