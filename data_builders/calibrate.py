@@ -166,9 +166,7 @@ def _bisect(
 def fit_all(variants: Sequence[Variant], photographs: Sequence[Photograph], workers: int = 1) -> list[VariantFit]:
     """Fit variants, printing one line each; the result does not depend on the number of processes."""
     fits: list[VariantFit] = []
-    for number, (variant, fit) in enumerate(
-        zip(variants, _fits(variants, photographs, workers), strict=True), start=1
-    ):
+    for number, (variant, fit) in enumerate(zip(variants, _fits(variants, photographs, workers), strict=True), start=1):
         fits.append(fit)
         shown = "  ".join(f"{level.severity}: {level.params} {level.quality:.2f}" for level in fits[-1].levels)
         print(f"{number}/{len(variants)} {variant.type}/{variant.variant}  {shown}", flush=True)

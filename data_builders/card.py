@@ -11,25 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from seagull_tune.builtin_scenes import builtin_scenes
-from seagull_tune.config.data import SPLITS
-from seagull_tune.data.schema import IMAGES_DIR, SAMPLES_DIR, open_tables, read_manifest
+from seagull_tune.data.schema import IMAGES_DIR, SAMPLES_DIR, open_tables, read_manifest, split_sizes
 from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write_text, why_not_written
-
-CARD = "README.md"
-HUB_LICENCES = (
-    "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
-)  # fmt: skip
-"""Licences that the Hub knows by these names; others are ``other``."""
+from seagull_tune.hub_card import CARD, data_set_name, front_matter, hub_licence
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
-_TEMPLATE = """---
-{header}---
-
+_TEMPLATE = """{header}
 # {name}
 
 An image quality data set of regions of interest, made with Seagull-Tune. It stores how every picture is made from its
@@ -90,12 +81,11 @@ def card_text(manifest: Mapping[str, Any], images: pa.Table, samples: pa.Table) 
         manifest: the data set's ``dataset.json``.
         images, samples: its tables.
     """
-    # Named by what it is, not by where it lies: the same data set has the same card anywhere.
-    name = f"ROI image quality {manifest['config_hash'][:8]}"
+    name = data_set_name(manifest["config_hash"])  # the same data set has the same card anywhere
     licences = _licences(manifest, images)
     header = _header(name, licences, len(samples))
     return _TEMPLATE.format(
-        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
+        header=front_matter(header),
         name=name,
         sizes=_sizes(images, samples),
         families=_families(samples),
@@ -108,7 +98,6 @@ def card_text(manifest: Mapping[str, Any], images: pa.Table, samples: pa.Table) 
 
 
 def _header(name: str, licences: Mapping[str, str], n_samples: int) -> dict[str, Any]:
-    single = next(iter(licences)).lower() if len(licences) == 1 else ""
     size = next((text for limit, text in _SIZES if n_samples < limit), "n>1M")
     tables = [
         {"config_name": table, "data_files": [{"split": "rows", "path": f"{table}/*.parquet"}], **more}
@@ -116,7 +105,7 @@ def _header(name: str, licences: Mapping[str, str], n_samples: int) -> dict[str,
     ]
     return {
         "pretty_name": name,
-        "license": single if single in HUB_LICENCES else "other",
+        "license": hub_licence(licences),
         "language": ["en"],
         "task_categories": ["visual-question-answering", "image-classification"],
         "tags": ["image-quality-assessment", "region-of-interest", "seagull-tune"],
@@ -139,20 +128,9 @@ def _licences(manifest: Mapping[str, Any], images: pa.Table) -> dict[str, str]:
 
 
 def _sizes(images: pa.Table, samples: pa.Table) -> str:
-    regions = pc.list_value_length(images["regions"]).to_pylist()
-    by_image: dict[str, int] = {
-        entry["values"]: entry["counts"] for entry in pc.value_counts(samples["image_id"]).to_pylist()
-    }
     lines = ["| Split | Scenes | Images | Regions | Samples |", "|---|---|---|---|---|"]
-    names, scenes, ids = (images[column].to_pylist() for column in ("split", "scene_id", "image_id"))
-    for split in SPLITS:
-        mine = [row for row, name in enumerate(names) if name == split]
-        if mine:
-            counts = (
-                len({scenes[row] for row in mine}), len(mine), sum(regions[row] for row in mine),
-                sum(by_image.get(ids[row], 0) for row in mine),
-            )  # fmt: skip
-            lines.append(f"| {split} | " + " | ".join(map(str, counts)) + " |")
+    for split, size in split_sizes(images, samples).items():
+        lines.append(f"| {split} | {size.scenes} | {size.images} | {size.regions} | {size.samples} |")
     return "\n".join(lines)
 
 

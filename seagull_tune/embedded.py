@@ -48,6 +48,7 @@ class EmbeddedModel:
         size_mb: what is downloaded, in megabytes.
         licence: SPDX name.
         source: who made the weights.
+        hub_id: the model of the Hub that they are, for cards; None where it is not there in this form.
     """
 
     name: str
@@ -60,6 +61,7 @@ class EmbeddedModel:
     size_mb: int
     licence: str
     source: str
+    hub_id: str | None = None
 
 
 EMBEDDED: Mapping[str, EmbeddedModel] = MappingProxyType(
@@ -77,6 +79,7 @@ EMBEDDED: Mapping[str, EmbeddedModel] = MappingProxyType(
                 size_mb=93,
                 licence="Apache-2.0",
                 source="SmolLM2-135M-Instruct by Hugging Face (HuggingFaceTB), quantised to Q4_1",
+                hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
             ),
             EmbeddedModel(
                 name="efficientnet-lite0",

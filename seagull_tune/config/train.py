@@ -140,6 +140,8 @@ class TrainConfig(StrictModel):
         keep: checkpoints kept.
         workers: data-loading processes.
         seed: of weights, order and conversations.
+        report_to: trackers of the run: ``tensorboard`` writes files into ``<out>/tensorboard``; ``trackio`` and
+            ``wandb`` are packages of others, with settings (and, for some, accounts) of their own.
         expect_engine: the engine that this configuration is for; a launch with another one is refused.
     """
 
@@ -162,6 +164,7 @@ class TrainConfig(StrictModel):
     keep: Annotated[int, Field(ge=1)] = 2
     workers: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
+    report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ("tensorboard",)
     expect_engine: Literal["any", "single", "ddp", "deepspeed", "fsdp"] = "any"
 
     @model_validator(mode="after")

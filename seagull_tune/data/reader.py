@@ -19,6 +19,7 @@ from seagull_tune.config.data import SPLITS
 from seagull_tune.data.schema import (
     ImageRecord,
     RowTable,
+    SplitSize,
     image_from_row,
     load_image,
     masks_of,
@@ -26,6 +27,7 @@ from seagull_tune.data.schema import (
     read_manifest,
     sample_from_row,
     sample_pixels,
+    split_sizes,
 )
 from seagull_tune.distortions.scene import developed
 from seagull_tune.errors import DataError, did_you_mean
@@ -114,7 +116,7 @@ class RoiDataset:
         self._cache_images = max(1, cache_images)
         self._cache: OrderedDict[str, LoadedImage] = OrderedDict()
         if not len(self):
-            held = ", ".join(f"{name} {n}" for name, n in self._split_sizes().items())
+            held = ", ".join(f"{name} {size.images}" for name, size in self.sizes.items())
             raise DataError(f"{folder} has no samples in split {split!r}; it holds: {held or 'nothing'}.")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -137,9 +139,10 @@ class RoiDataset:
         names = self._tables[1].table.column("image_id").to_pylist()
         return np.array([row for row, name in enumerate(names) if name in self._image_rows], dtype=np.int64)
 
-    def _split_sizes(self) -> dict[str, int]:
-        names = self._tables[0].table.column("split").to_pylist()
-        return {name: names.count(name) for name in SPLITS if name in names}
+    @property
+    def sizes(self) -> dict[str, SplitSize]:
+        """How large the data set is, split by split (all of them, not only this one)."""
+        return split_sizes(self._tables[0].table, self._tables[1].table)
 
     def __len__(self) -> int:
         return len(self._sample_rows)

@@ -5,7 +5,6 @@ Legend: H, W image size; R regions of an image; N regions in all.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,26 +12,18 @@ import cv2
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from seagull_tune.plots import ACCENT, INK, LINES, MUTED, STYLE, Line, logged, png
+
 COLOUR_MAP = "viridis"
 """Perceptually even, also for colour-blind readers and in grey: dark is 0, bright yellow is 1."""
 
-INK, MUTED, ACCENT = "#1d2733", "#66717d", "#2a6f97"
-_LINES = ("#2a6f97", "#d1603d", "#6a994e", "#8d6a9f", "#c9a227", "#4f5d75", "#9c6644")
 _LONGEST_SIDE = 690
 _OVERLAY = 0.7
 _MOST_POINTS = 4000
-_STYLE: Any = {
-    "font.size": 10, "text.color": INK, "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED,
-    "axes.spines.top": False, "axes.spines.right": False,
-    "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.grid": True, "grid.color": "#e6eaee", "axes.axisbelow": True, "legend.frameon": False,
-}  # fmt: skip
 
 
 def colour_stops(count: int = 9) -> list[str]:
@@ -100,7 +91,7 @@ def _panel(canvas: np.ndarray, masks: np.ndarray, labels: Sequence[str]) -> byte
         x, y = _label_place(mask)
         text = axes.text(x, y, label, ha="center", va="center", color="white", fontsize=17, fontweight="bold")
         text.set_path_effects([withStroke(linewidth=3.5, foreground=INK)])
-    return _png(figure)
+    return png(figure)
 
 
 def _label_place(mask: np.ndarray) -> tuple[int, int]:
@@ -122,7 +113,7 @@ def scatter(true: np.ndarray, predicted: np.ndarray, name: str, remark: str) -> 
     chosen = np.arange(len(true))
     if len(true) > _MOST_POINTS:
         chosen = np.random.Generator(np.random.PCG64(0)).permutation(len(true))[:_MOST_POINTS]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.3), dpi=140, layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -141,7 +132,7 @@ def scatter(true: np.ndarray, predicted: np.ndarray, name: str, remark: str) -> 
             color=INK,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
         )
-        return _png(figure)
+        return png(figure)
 
 
 def training_curves(stage: str, log: Sequence[Mapping[str, Any]]) -> bytes | None:
@@ -157,7 +148,7 @@ def training_curves(stage: str, log: Sequence[Mapping[str, Any]]) -> bytes | Non
     lines = _loss_lines(log)
     if not lines:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.3), dpi=140, layout="constrained")
         axes = figure.add_subplot()
         for at, (name, (steps, losses)) in enumerate(lines.items()):
@@ -167,14 +158,14 @@ def training_curves(stage: str, log: Sequence[Mapping[str, Any]]) -> bytes | Non
                 steps,
                 losses,
                 label=f"{label}, held out" if held_out else label,
-                color=INK if total else _LINES[at % len(_LINES)],
+                color=INK if total else LINES[at % len(LINES)],
                 linewidth=2 if total else 1.2,
                 linestyle="--" if held_out else "-",
                 marker="o" if held_out or len(steps) < 3 else "",
                 markersize=3.5,
             )
         _finish_curves(axes, stage, [losses for _, losses in lines.values()])
-        return _png(figure)
+        return png(figure)
 
 
 def _finish_curves(axes: Axes, stage: str, losses: Sequence[np.ndarray]) -> None:
@@ -188,24 +179,10 @@ def _finish_curves(axes: Axes, stage: str, losses: Sequence[np.ndarray]) -> None
     axes.legend(fontsize=8, ncols=2 if len(losses) > 4 else 1)
 
 
-def _loss_lines(log: Sequence[Mapping[str, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name of a loss -> its steps and values; ``train_loss`` (a mean over the run) is no curve."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for entry in log:
-        if "step" not in entry:
-            continue
-        for name, value in entry.items():
-            is_loss = name in ("loss", "eval_loss") or name.startswith(("loss_", "eval_loss_"))
-            if is_loss and isinstance(value, int | float) and np.isfinite(value):
-                found.setdefault(name, []).append((float(entry["step"]), float(value)))
-    parts = [name for name in found if name.startswith("loss_")]
-    if len(parts) == 1 and "loss" in found:
-        del found[parts[0]]  # it is the total up to its weight
-    arrays = {name: np.array(points) for name, points in found.items() if not name.startswith("eval_loss_")}
-    return {name: (points[:, 0], points[:, 1]) for name, points in arrays.items()}
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+def _loss_lines(log: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
+    """Name of a loss -> its steps and values: the total, its named parts, and the held-out total."""
+    names = [name for name in logged(log) if name in ("loss", "eval_loss") or name.startswith("loss_")]
+    parts = [name for name in names if name.startswith("loss_")]
+    if len(parts) == 1 and "loss" in names:
+        names.remove(parts[0])  # it is the total up to its weight
+    return {name: logged(log)[name] for name in names}

@@ -32,7 +32,7 @@ def pin(reference: str) -> str:
     Raises:
         ConfigError: not a reference, or a hub reference without a revision.
     """
-    kind, name, version = _split(reference)
+    kind, name, version = split_reference(reference)
     if kind == "embedded":
         embedded.ensure(name)
         return f"embedded:{name}@{embedded.fingerprint(name)}"
@@ -43,7 +43,12 @@ def pin(reference: str) -> str:
     return reference
 
 
-def _split(reference: str) -> tuple[str, str, str]:
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """Kind (``embedded`` or ``hub``), name and version ("" where there is none) of a reference.
+
+    Raises:
+        ConfigError: it is none.
+    """
     kind, _, rest = reference.partition(":")
     name, _, version = rest.partition("@")
     if kind not in _KINDS or not name:
@@ -53,7 +58,7 @@ def _split(reference: str) -> tuple[str, str, str]:
 
 def _locate(reference: str) -> tuple[str, dict[str, str]]:
     """Folder or hub id, and the keyword arguments that ``from_pretrained`` needs."""
-    kind, name, version = _split(reference)
+    kind, name, version = split_reference(reference)
     if kind == "hub":
         return name, {"revision": version}
     folder = embedded.ensure(name)
@@ -94,7 +99,7 @@ def load_tower_weights(reference: str, backbone_name: str) -> dict[str, Tensor]:
         reference: where they come from; a hub reference names a timm repository of the model hub.
         backbone_name: timm name of the architecture.
     """
-    kind, name, version = _split(reference)
+    kind, name, version = split_reference(reference)
     if kind == "hub":
         overlay = {"hf_hub_id": f"{name}@{version}"}
         backbone, _ = build_backbone(backbone_name, pretrained=True, pretrained_cfg_overlay=overlay)

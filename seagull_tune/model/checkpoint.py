@@ -3,7 +3,7 @@
     config.json          sizes, token ids, and the bases by reference
     trained.safetensors  every tensor that does not come from a base: MFE, heads, projector, scales, constants
     adapter/             the language model's adapters (peft's own format), where it has any
-    checkpoint.json      format version, the list of tensors, the resolved training configuration
+    checkpoint.json      format version, the list of tensors, the resolved training configuration, facts for the card
     processor_config.json, tokenizer files
     prompts/             the prompt files, where the run brought its own
 
@@ -82,6 +82,7 @@ def save_checkpoint(
     resolved: Mapping[str, Any] | None = None,
     state_dict: Mapping[str, Tensor] | None = None,
     prompts: Path | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a checkpoint folder, atomically.
 
@@ -92,12 +93,13 @@ def save_checkpoint(
         resolved: the resolved configuration of the run, for the record.
         state_dict: full weights gathered by the engine, where the model's own are sharded.
         prompts: folder of the prompt files that it was tuned with, where they are not the package's own.
+        training: what is known of the finished training, as plain values, for the model card.
 
     Raises:
         CheckpointError: it cannot be written; what was there stays.
     """
     with writing(Path(folder)), atomic_folder(Path(folder)) as staging:
-        write_model(model, staging, resolved, state_dict)
+        write_model(model, staging, resolved, state_dict, training)
         if processor is not None:
             processor.save_pretrained(staging)
         if prompts is not None:
@@ -109,6 +111,7 @@ def write_model(
     folder: Path,
     resolved: Mapping[str, Any] | None = None,
     state_dict: Mapping[str, Tensor] | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> None:
     """The model's part of a checkpoint, into an existing folder."""
     state = plain_state(model, state_dict)
@@ -137,6 +140,7 @@ def write_model(
         "sha256": sha256_of(folder / TRAINED),
         "adapter_sha256": sha256_of(folder / ADAPTER_FOLDER / ADAPTER_WEIGHTS) if adapters else None,
         "resolved_config": dict(resolved or {}),
+        "training": None if training is None else dict(training),
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -211,13 +215,28 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def model_id(folder: Path) -> str:
     """Name and content hash by which answers say which model gave them."""
+    resolved = Path(folder).resolve()
+    name = resolved.parent.name if resolved.name == "model" else resolved.name
+    return f"{name}@{model_digest(folder)}"
+
+
+def model_digest(folder: Path) -> str:
+    """Content hash of a model, wherever its folder lies: 12 hex digits over the hashes of its weight files."""
     manifest = read_manifest(folder)
     digest = hashlib.sha256(manifest["sha256"].encode())
     if manifest["adapter"]:
         digest.update(manifest["adapter_sha256"].encode())
-    resolved = Path(folder).resolve()
-    name = resolved.parent.name if resolved.name == "model" else resolved.name
-    return f"{name}@{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
+
+
+def read_bases(folder: Path) -> dict[str, str]:
+    """Part -> reference of the bases that a checkpoint names; empty where it holds all weights itself."""
+    return dict(_read_object(Path(folder) / _CONFIG).get("bases") or {})
+
+
+def read_quantization(folder: Path) -> str | None:
+    """``nf4`` where a checkpoint's adapters were trained on 4-bit weights, else None."""
+    return _read_object(Path(folder) / _CONFIG).get("quantize")
 
 
 def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from seagull_tune.errors import CheckpointError
+from seagull_tune.model.card import origins, write_card
 from seagull_tune.model.checkpoint import (
     PROMPTS_FOLDER,
     TRAINED,
@@ -32,7 +34,7 @@ class Merged:
     moved: float
 
 
-def check_merge(folder: Path, out: Path) -> dict[str, object]:
+def check_merge(folder: Path, out: Path) -> dict[str, Any]:
     """Checks before anything is loaded.
 
     Returns:
@@ -72,8 +74,11 @@ def merge_checkpoint(folder: Path, out: Path, tolerance: float = 1e-4) -> Merged
             "written. Use the checkpoint as it is, and report this."
         )
     resolved, prompts = manifest["resolved_config"], folder / PROMPTS_FOLDER
-    assert isinstance(resolved, dict)
-    save_checkpoint(model.eval(), processor, out, resolved, prompts=prompts if prompts.is_dir() else None)
+    save_checkpoint(
+        model.eval(), processor, out, resolved, prompts=prompts if prompts.is_dir() else None,
+        training={**(manifest.get("training") or {}), "derived_from": origins(folder)},
+    )  # fmt: skip
+    write_card(out)
     return Merged(model_id(out), (out / TRAINED).stat().st_size, moved)
 
 

@@ -22,9 +22,10 @@ from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import scores_in_words
 from seagull_tune.instructions.rules import SLOT_PATTERN
+from seagull_tune.model.card import METRICS, write_card
 from seagull_tune.quickstart.stages import Stages
 
-METRICS, REPORT, ANSWER = "metrics.json", "report.html", "answer.json"
+REPORT, ANSWER = "report.html", "answer.json"
 """What a run leaves in its folder, besides its model."""
 
 
@@ -37,6 +38,7 @@ def publish(stages: Stages, config: QuickstartConfig, out: Path) -> None:
         with atomic_folder(out / "model") as staging:
             shutil.copytree(out / "finetune" / "model", staging, dirs_exist_ok=True)
             fitted.save(staging)
+            write_card(staging)
         return {"baselines": dict(fitted.facts)}
 
     stages.run("model", config.baselines.model_dump(mode="json"), ["model"], work)
@@ -58,6 +60,7 @@ def measure(stages: Stages, config: QuickstartConfig, held_out: RoiDataset) -> N
             out / REPORT, evaluation, examples, curves, ReportAnswer(asked["question"], asked["answer"], 0), spent
         )
         atomic_write_text(out / ANSWER, json.dumps(asked, indent=1, ensure_ascii=False) + "\n")
+        write_card(out / "model")
         return {"quality_srcc": evaluation.metrics["quality"]["srcc"], "n_regions": evaluation.metrics["n_regions"]}
 
     settings = {
@@ -119,6 +122,8 @@ def evaluate_photographs(config: EvaluateConfig, out: Path) -> Path:
     print(summary.describe(), flush=True)
     baselines = Baselines.load(model) if (model / BASELINES_FILE).is_file() else None
     figures = evaluate_model(assessor, RoiDataset(data, "test"), config.evaluation, out, baselines).metrics
+    if out.resolve() == model.resolve().parent / METRICS:
+        write_card(model)
     print(figures_in_words(figures), flush=True)
     return out
 

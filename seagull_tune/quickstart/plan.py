@@ -28,6 +28,7 @@ _NOT_RESULT = {
     "log_every",
     "save_every",
     "keep",
+    "report_to",
 }
 """Keys of a training that change where and how often things are written, not what is trained."""
 

@@ -19,7 +19,7 @@ from typing import Any
 from seagull_tune import __version__
 from seagull_tune.errors import ConfigError, DataError
 from seagull_tune.files import atomic_write_text
-from seagull_tune.training.run_record import peak_memory_gb, write_record
+from seagull_tune.training.run_record import now, peak_memory_gb, write_record
 
 FOLDER = "stages"
 _SHOWN = 5
@@ -70,7 +70,7 @@ class Stages:
             self._say(f"[{name}] finished earlier ({record['seconds']:.0f} s), skipped")
             return False
         self._prepare(name, record, plain, paths, [self.out / path for path in stale])
-        started = time.monotonic()
+        started, begun = time.monotonic(), now()
         earlier = float(record.get("seconds", 0.0)) if record.get("key") == self._key else 0.0
         self._write(name, {"key": self._key, "finished": False, "seconds": earlier, "settings": plain})
         facts = dict(work())
@@ -78,7 +78,7 @@ class Stages:
         seconds = earlier + time.monotonic() - started
         self._write(name, {"key": self._key, "finished": True, "seconds": seconds, "settings": plain})
         self.seconds[name] = seconds
-        write_record(self.out, name, plain, {"seconds": round(seconds, 1), **facts})
+        write_record(self.out, name, plain, {"started": begun, "seconds": round(seconds, 1), **facts})
         self._say(f"[{name}] done in {seconds:.0f} s (peak memory so far {peak_memory_gb():.1f} GB)")
         return True
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import platform
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, gather_object
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
@@ -17,6 +20,7 @@ from transformers import TrainingArguments
 
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import TrainingError
+from seagull_tune.training.callbacks import trainer_trackers
 
 _PATIENCE = timedelta(hours=12)
 """How long processes wait for each other: the main one may compute the frozen front of a large data set meanwhile."""
@@ -78,6 +82,44 @@ def engine_of(model: nn.Module) -> str:
     return "deepspeed" if type(model).__module__.startswith("deepspeed.") else "single"
 
 
+def zero_stage() -> int:
+    """Stage of DeepSpeed's ZeRO that the launcher asked for, through the environment; 0 under other engines.
+
+    Raises:
+        TrainingError: the file that the launcher names cannot be read.
+    """
+    if engine_in_use() != "deepspeed":
+        return 0
+    file = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
+    if file == "none":
+        return int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"))
+    try:
+        settings = json.loads(Path(file).read_text(encoding="utf-8"))
+        return int(settings.get("zero_optimization", {}).get("stage", 0))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"{file}, the DeepSpeed settings that the launcher names, cannot be read: {error}. Name one like "
+            "configs/deepspeed/zero3.json."
+        ) from error
+
+
+def device_names() -> list[str]:
+    """What each process runs on, in the order of ranks; every process must ask."""
+    if torch.cuda.is_available():
+        mine = torch.cuda.get_device_name(PartialState().device)
+    else:
+        mine = f"cpu ({_processor()}, {os.cpu_count()} cores)"
+    return list(gather_object([mine]))
+
+
+def _processor() -> str:
+    """The processor's name; Linux tells it only there."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
 def total_steps(config: TrainConfig, n_visits: int) -> int:
     """Optimiser steps of a run over ``n_visits`` visits of samples, for the processes that are running."""
     optimisation = config.optimisation
@@ -128,7 +170,9 @@ def training_arguments(config: TrainConfig, n_visits: int, evaluates: bool) -> T
         dataloader_num_workers=0 if config.cache_front else config.workers,
         dataloader_pin_memory=not cpu,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=trainer_trackers(config.report_to) or "none",
+        run_name=Path(config.out).name,
+        project="seagull-tune",
         seed=config.seed,
         data_seed=config.seed,
         disable_tqdm=False,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from seagull_tune.errors import DataError, TrainingError
 from seagull_tune.model.checkpoint import reload, write_model, writing
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, engine_of
+from seagull_tune.training.curves import RATE_PREFIX, THROUGHPUT
 from seagull_tune.training.stages import parameter_groups
 
 LossFunction = Callable[[SeagullOutput, Mapping[str, Tensor]], dict[str, tuple[float, Tensor]]]
@@ -55,6 +58,8 @@ class SeagullTrainer(Trainer):
         self._rates, self._resolved, self._augment = rates, dict(resolved), augment
         self._seen: dict[str, list[Tensor]] = defaultdict(list)
         self._saving = self._engine_checked = False
+        self._clock: tuple[float, int] | None = None
+        self._aside = 0.0
         super().__init__(**kwargs)
         # The loss is a mean over the batch; Trainer must divide it by the accumulation steps.
         self.model_accepts_loss_kwargs = False
@@ -78,6 +83,8 @@ class SeagullTrainer(Trainer):
         """
         if model.training and not self._engine_checked:
             self._check_engine(model)
+        if model.training and self._clock is None:
+            self._clock = time.monotonic(), self.state.global_step
         if model.training and self._augment is not None:
             inputs = self._augment(inputs)
         try:
@@ -115,13 +122,44 @@ class SeagullTrainer(Trainer):
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
         return loss.detach(), None, None
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As the Trainer's; its time does not count as training."""
+        with self._beside_training():
+            return super().evaluate(*args, **kwargs)
+
+    @contextmanager
+    def _beside_training(self) -> Iterator[None]:
+        """Time spent inside is left out of the throughput."""
+        started = time.monotonic()
+        yield
+        self._aside += time.monotonic() - started
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds the mean of every named loss since the last log, over all processes."""
+        """Adds the mean of every named loss since the last log, over all processes, part rates, throughput."""
         side = "eval_" if any(key.startswith("eval_") for key in logs) else "loss_"
         for name in [key for key in self._seen if key.startswith(side)]:
             mean: Any = self.accelerator.reduce(torch.stack(self._seen.pop(name)).mean(), "mean")
             logs[name] = round(float(mean), 6)
+        if "loss" in logs:
+            logs.update(self._part_rates())
+            if (rate := self._throughput()) is not None:
+                logs[THROUGHPUT] = round(rate, 3)
         super().log(logs, *args, **kwargs)
+
+    def _part_rates(self) -> dict[str, float]:
+        """The learning rate of each part; a part's groups differ in weight decay alone."""
+        groups = self.optimizer.param_groups if self.optimizer is not None else []
+        return {f"{RATE_PREFIX}{group['name'].split('/')[0]}": float(group["lr"]) for group in groups}
+
+    def _throughput(self) -> float | None:
+        """Samples per second of all processes together since the last call, without evaluations and saves."""
+        if self._clock is None:
+            return None
+        (since, first), now = self._clock, time.monotonic()
+        seconds, steps = now - since - self._aside, self.state.global_step - first
+        self._clock, self._aside = (now, self.state.global_step), 0.0
+        per_step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return steps * per_step / seconds if seconds > 0 and steps > 0 else None
 
     # -- saves ------------------------------------------------------------------------------------------------
 
@@ -137,7 +175,7 @@ class SeagullTrainer(Trainer):
         self.accelerator.wait_for_everyone()
         self._saving = True
         try:
-            with writing(staging):
+            with writing(staging), self._beside_training():
                 super()._save_checkpoint(model, trial)
         finally:
             self._saving = False

@@ -21,17 +21,20 @@ from seagull_tune.config.train import LossWeights, TrainConfig
 from seagull_tune.data.collate import Collator, TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.errors import ConfigError, TrainingError
+from seagull_tune.errors import ConfigError
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.assemble import assemble
+from seagull_tune.model.card import origins, write_card
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, save_checkpoint
 from seagull_tune.model.lora import prepare_for_mixed_precision
 from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
-from seagull_tune.training.arguments import engine_in_use, start_engine, training_arguments
+from seagull_tune.training.arguments import training_arguments
 from seagull_tune.training.callbacks import callbacks
-from seagull_tune.training.run_record import write_record
+from seagull_tune.training.run_record import begin_record, git_commit, library_versions, write_record
 from seagull_tune.training.stages import PartRow, apply_stage, stage_table
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
+from seagull_tune.tune.checks import check_start
+from seagull_tune.tune.facts import run_facts
 from seagull_tune.tune.front_cache import FrontCache, build_front_cache, front_statistics
 from seagull_tune.tune.losses import answer_loss, direct_losses, ranking_loss, slot_loss
 from seagull_tune.tune.mixing import mixed_losses, mixing
@@ -41,19 +44,22 @@ MODEL_INPUTS = (
     "input_ids", "attention_mask", "pixel_values", "region_masks", "region_geometry", "patches", "patch_masks",
     "statistics", "mention_index", "mention_counts", "logits_index",
 )  # fmt: skip
+SECTION = "train"
+"""Section of ``run.json`` that a training fills."""
 _MEASURED_ROWS = 1000  # rows on which the standardising constants are measured: more changes them in the third digit
 _MEASURED_ROWS_UNCACHED = 64  # each costs a pass through the tower
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is ready to start."""
+    """A run that is ready to start; ``derived_from``: part -> base, also of parts that are trained in full."""
 
     model: SeagullForConditionalGeneration
     processor: SeagullProcessor
     train: TrainingSamples
     held_out: TrainingSamples | None
     table: list[PartRow]
+    derived_from: dict[str, str]
 
 
 def train(config: TrainConfig, resume: bool = False) -> Path:
@@ -75,28 +81,13 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
     prepared = prepare(config)
     trainer = build_trainer(config, prepared)
     checkpoint = last_checkpoint(Path(config.out)) if resume else None
+    facts = run_facts(config, prepared.train, prepared.table, prepared.derived_from)
+    if trainer.args.should_save:
+        resolved = config.model_dump(mode="json")
+        begin_record(Path(config.out), SECTION, resolved, facts, checkpoint.name if checkpoint else None)
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return finish(config, prepared, trainer, {**result.metrics, "seconds": round(time.monotonic() - started, 1)})
-
-
-def check_start(config: TrainConfig, resume: bool) -> None:
-    """Refuses to overwrite a run, and an engine that is not the one asked for.
-
-    Raises:
-        ConfigError: the folder holds checkpoints and ``resume`` is off.
-        TrainingError: another engine runs.
-    """
-    out = Path(config.out)
-    if not resume and last_checkpoint(out) is not None:
-        raise ConfigError(
-            f"{out} holds checkpoints of an earlier run: continue it with --resume, or choose another `out`."
-        )
-    engine = start_engine()
-    if config.expect_engine not in ("any", engine):
-        raise TrainingError(
-            f"The run asks for the engine {config.expect_engine!r}, but {engine!r} is running; start it with "
-            "`accelerate launch --config_file configs/accelerate/...`."
-        )
+    spent = round(time.monotonic() - started, 1)
+    return finish(config, prepared, trainer, {**facts, **result.metrics, "seconds": spent})
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -117,9 +108,11 @@ def prepare(config: TrainConfig) -> Prepared:
     measure_constants(model, train_samples)
     # Fresh adapters must not depend on whether the cache was there already (computing it draws random numbers).
     set_seed(config.seed)
+    derived_from = {**(origins(Path(config.init)) if config.init else {}), **(model.config.bases or {})}
     table = apply_stage(model, config.stage, config.lora)
     make_light(model, config)
-    return Prepared(model, processor, train_samples, _held_out(config, model, processor, prompts), table)
+    held_out = _held_out(config, model, processor, prompts)
+    return Prepared(model, processor, train_samples, held_out, table, derived_from)
 
 
 def move_front(model: SeagullForConditionalGeneration, device: torch.device) -> None:
@@ -258,7 +251,8 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
         args=training_arguments(config, len(prepared.train), held_out is not None),
         train_dataset=prepared.train, eval_dataset=held_out,
         data_collator=collator_of(prepared),
-        processing_class=processor, callbacks=callbacks(Path(config.out), state.is_main_process),
+        processing_class=processor,
+        callbacks=callbacks(Path(config.out), state.is_main_process, config.report_to),
     )  # fmt: skip
 
 
@@ -274,7 +268,7 @@ def collator_of(prepared: Prepared) -> Collator:
 
 
 def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, facts: Mapping[str, Any]) -> Path:
-    """Writes the finished checkpoint and the record of the run."""
+    """Writes the finished checkpoint with its card, and completes the record of the run."""
     folder = Path(config.out) / "model"
     state_dict = (
         trainer.accelerator.get_state_dict(trainer.model_wrapped)
@@ -284,17 +278,10 @@ def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, fac
     if trainer.args.should_save:
         model = trainer.accelerator.unwrap_model(trainer.model)
         resolved = config.model_dump(mode="json")
-        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, prompts_of(config))
-        record = {
-            **facts,
-            "engine": engine_in_use(),
-            "world_size": trainer.accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-            "steps": trainer.state.global_step,
-            "data_fingerprint": prepared.train.rows.fingerprint,
-            "parts": [row.__dict__ for row in prepared.table],
-            "log": trainer.state.log_history,
-        }
-        write_record(Path(config.out), "train", resolved, record)
+        done = {**facts, "steps": trainer.state.global_step}
+        for_card = {**done, "versions": library_versions(), "git_commit": git_commit()}
+        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, prompts_of(config), for_card)
+        write_card(folder)
+        write_record(Path(config.out), SECTION, resolved, {**done, "log": trainer.state.log_history})
     trainer.accelerator.wait_for_everyone()
     return folder

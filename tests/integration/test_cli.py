@@ -99,6 +99,26 @@ def test_what_a_run_leaves(finished: Path) -> None:
     }
 
 
+def test_the_card_of_the_finished_model(finished: Path, home: Path) -> None:
+    """It is refreshed when the model is measured, links to its data, knows its first stage, and names no place."""
+    text = (finished / "model" / "README.md").read_text()
+    metrics = json.loads((finished / "metrics.json").read_text())
+    header = yaml.safe_load(text.split("---\n")[1])
+    (result,) = header["model-index"][0]["results"]
+    assert {"type": "f1", "name": "Distortion types, macro F1", "value": metrics["types"]["macro_f1"]} in result[
+        "metrics"
+    ]
+    assert "| baseline: classical |" in text and str(home) not in text
+    (link,) = re.findall(r"\[data card\]\((.+?)\)", text)
+    assert (finished / "model" / link).resolve() == (finished / "data" / "README.md").resolve()
+    before = json.loads((finished / "model" / "checkpoint.json").read_text())["training"]["earlier"]
+    assert [entry["steps"] for entry in before] == [None, 2], "the start, then the first stage"
+    assert f"as model `{before[1]['model']}`: 2 steps" in text
+    assert (finished / "finetune" / "curves.png").is_file() and (
+        finished / "finetune" / "model" / "README.md"
+    ).is_file()
+
+
 def test_the_finished_model_answers(finished: Path, home: Path) -> None:
     line = run("assess", home / "test" / "chelsea.png", "--model", finished / "model", "--box", "5,5,90,90")
     assert line.exit_code == 0, line.output

@@ -98,7 +98,7 @@ def test_resume_gives_the_curve_of_a_run_that_was_not_stopped(
     changes: dict[str, Any] = {"optimisation": {"passes": 3, "batch_size": 4}, "save_every": 5, "keep": 9}
     if stage == "finetune":
         changes |= {"stage": TEXT["stage"], "lora": {"rank": 4, "dropout": dropout}}
-        changes |= {"losses": {**TEXT["losses"], "ranking": 0.5}}
+        changes |= {"losses": {"answer": 1.0, "level": 1.0, "ranking": 0.5}}
     config = _config(tmp_path / "run", data, starts[dropout], **changes)
     whole = train(config)
     run = tmp_path / "run"
@@ -118,6 +118,8 @@ def test_resume_gives_the_curve_of_a_run_that_was_not_stopped(
 
     again = train(config, resume=True)
     _assert_same_curve(_log(run), _log(tmp_path / "whole"))
+    resumed = json.loads((run / "run.json").read_text())["train"]["resumed_from"]
+    assert [entry["checkpoint"] for entry in resumed] == ["checkpoint-5"]
     first, second = (load_checkpoint(path)[0].state_dict() for path in (again, tmp_path / "whole" / "model"))
     # A mapping: a failure names the tensor.
     torch.testing.assert_close({name: first[name] for name in second}, dict(second), rtol=0, atol=1e-6)

@@ -1,7 +1,7 @@
 """Who may import whom, read from the syntax tree of every file of both packages.
 
 errors, levels, records, files, threads, wheels, embedded <- config
-  <- images, builtin_scenes, metrics, regions, distortions, fullref, instructions <- segment <- data <- model
+  <- images, builtin_scenes, plots, metrics, regions, distortions, fullref, instructions <- segment <- data <- model
   <- training | infer <- tune, rsa, video, evaluate <- web, doctor, quickstart, cli
 """
 
@@ -19,10 +19,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "levels", "files", "threads"),
-    ("records", "wheels"),
+    ("records", "wheels", "hub_card"),
     ("embedded",),
     ("config",),
-    ("images", "raw", "builtin_scenes", "metrics", "regions", "distortions", "fullref", "instructions"),
+    ("images", "raw", "builtin_scenes", "plots", "metrics", "regions", "distortions", "fullref", "instructions"),
     ("segment",),
     ("data",),
     ("model",),

@@ -29,12 +29,13 @@ from seagull_tune.data.schema.rows import (
     sample_from_row,
     sample_to_row,
 )
+from seagull_tune.data.schema.sizes import SplitSize, split_sizes
 from seagull_tune.data.schema.tables import RowTable, count_samples, file_metadata, open_tables
 
 __all__ = [
     "IMAGES_DIR", "IMAGES_FEATURES", "MANIFEST", "METADATA_KEY", "SAMPLES_DIR", "SAMPLES_FEATURES", "SCHEMA_VERSION",
-    "SOURCE_KINDS", "ImageRecord", "RowTable", "check_version", "count_samples", "encodings", "file_metadata",
-    "image_from_row", "image_to_row", "load_image", "load_picture", "masks_of", "open_tables", "read_manifest",
-    "recipe_from_rows", "recipe_to_rows", "sample_from_row", "sample_pixels", "sample_to_row", "source_path",
-    "to_table", "view_of",
+    "SOURCE_KINDS", "ImageRecord", "RowTable", "SplitSize", "check_version", "count_samples", "encodings",
+    "file_metadata", "image_from_row", "image_to_row", "load_image", "load_picture", "masks_of", "open_tables",
+    "read_manifest", "recipe_from_rows", "recipe_to_rows", "sample_from_row", "sample_pixels", "sample_to_row",
+    "source_path", "split_sizes", "to_table", "view_of",
 ]  # fmt: skip

@@ -56,6 +56,7 @@ def test_nothing_of_the_bases_is_needed_any_more(
     monkeypatch.setattr(bases, "load_language_model", None)
     monkeypatch.setattr(bases, "load_tower_weights", None)
     assert json.loads((tmp_path / "whole" / "config.json").read_text())["bases"] is None
+    assert "| words | `1` |" in (tmp_path / "whole" / "README.md").read_text(), "the card says what it comes from"
     assert torch.equal(logits_of(load_checkpoint(tmp_path / "whole"), pictures), logits_of(tiny, pictures))
 
 

@@ -75,6 +75,7 @@ def test_arguments(tmp_path: Path) -> None:
     assert found.n_gpu <= 1
     if not torch.cuda.is_available():
         assert found.device.type == "cpu"
+    assert found.report_to == [] and found.run_name == tmp_path.name
     quiet = training_arguments(_config(tmp_path), n_visits=100, evaluates=False)
     assert quiet.eval_strategy == "no" and quiet.save_strategy == "no"
 

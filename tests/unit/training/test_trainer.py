@@ -6,6 +6,7 @@ import math
 import resource
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,34 @@ def test_every_part_has_its_learning_rate(tmp_path: Path) -> None:
     groups = trainer.create_optimizer().param_groups
     assert {group["name"].split("/")[0] for group in groups} == {"mfe", "direct_head", "projector", "language_model"}
     assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in trainer.model.parameters())
+
+
+def test_the_log_holds_the_rate_of_every_part_and_the_throughput(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock where a step takes a second, and a batch of an evaluation or a save a hundred."""
+    from seagull_tune.training import trainer as room
+
+    now = [0.0]
+    real = SeagullTrainer._save_rng_state
+
+    def save(self: SeagullTrainer, folder: str) -> None:
+        now[0] += 100
+        real(self, folder)
+
+    def losses(outputs: SeagullOutput, batch: Mapping[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
+        now[0] += 1 if torch.is_grad_enabled() else 100
+        return quality_loss(outputs, batch)
+
+    monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(SeagullTrainer, "_save_rng_state", save)
+    trainer = make_trainer(tmp_path, losses=losses, lora=True, evaluate_every=2, save_every=3)
+    trainer.train()
+    assert now[0] > 600 and _logged(trainer, "samples_per_second") == [4.0] * 6
+    rates = [entry for entry in trainer.state.log_history if "lr_mfe" in entry]
+    assert len(rates) == 6 and {"lr_direct_head", "lr_language_model"} <= rates[0].keys()
+    peak = LearningRates()
+    assert rates[0]["lr_mfe"] / peak.mfe == pytest.approx(rates[0]["lr_language_model"] / peak.language_model)
 
 
 def test_accumulated_steps_are_averaged(tmp_path: Path) -> None:

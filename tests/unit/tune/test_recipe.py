@@ -11,12 +11,12 @@ import torch
 
 from seagull_tune.config.train import LossWeights, TrainConfig
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.errors import ConfigError, DataError, TrainingError
+from seagull_tune.errors import DataError
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.model.projector import DirectLogits
+from seagull_tune.tune.facts import run_facts
 from seagull_tune.tune.front_cache import front_statistics
 from seagull_tune.tune.recipe import (
-    check_start,
     make_light,
     move_front,
     prepare,
@@ -87,6 +87,20 @@ def test_constants_that_a_model_brings_are_kept(tmp_path: Path, data: Path, chec
     assert width == our_mfe(prepared.model).global_branch.standardize.mean.shape[0]
 
 
+def test_the_facts_of_a_run_name_data_devices_and_parts(tmp_path: Path, data: Path, checkpoint: Path) -> None:
+    config = _config(tmp_path, data, init=str(checkpoint), seed=7)
+    prepared = prepare(config)
+    facts = run_facts(config, prepared.train, prepared.table, prepared.derived_from)
+    assert json.loads(json.dumps(facts)) == facts, "plain values"
+    assert (facts["seed"], facts["engine"], facts["world_size"], len(facts["devices"])) == (7, "single", 1, 1)
+    assert facts["devices"][0].startswith("cpu (") or torch.cuda.is_available()
+    assert facts["data"]["fingerprint"] == prepared.train.rows.fingerprint and facts["data"]["measure"]
+    assert len(facts["data"]["config_hash"]) == 64
+    assert facts["data"]["sizes"]["train"]["samples"] == len(prepared.train.rows)
+    assert facts["data"]["sizes"]["validation"]["images"] == 1
+    assert {row["part"] for row in facts["parts"]} >= {"mfe", "language_model"}
+
+
 def test_the_data_set_is_looked_at_before_the_model(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no data set"):
         prepare(_config(tmp_path, tmp_path / "none", init=str(tmp_path / "no_model_either")))
@@ -125,27 +139,6 @@ def test_losses_of_weight_zero_are_not_computed() -> None:
     named = roi_losses(weights)(output, batch)
     assert {name: weight for name, (weight, _) in named.items()} == {"direct_quality": 2.0, "answer": 0.5}
     assert set(roi_losses(LossWeights())(output, batch)) == {"direct_quality", "direct_importance", "direct_severity"}
-
-
-# -- what is refused --------------------------------------------------------------------------------------------------
-
-
-def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
-    config = _config(tmp_path)
-    half = tmp_path / "run" / "checkpoint-4"
-    half.mkdir(parents=True)
-    check_start(config, resume=False)  # half a checkpoint is none
-    (half / "trainer_state.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"holds checkpoints of an earlier run: continue it with --resume"):
-        check_start(config, resume=False)
-    check_start(config, resume=True)
-
-
-@pytest.mark.parametrize("engine", ["ddp", "deepspeed", "fsdp"])
-def test_an_engine_that_is_not_the_one_asked_for_is_refused(tmp_path: Path, engine: str) -> None:
-    with pytest.raises(TrainingError, match=f"asks for the engine '{engine}', but 'single' is running"):
-        check_start(_config(tmp_path, expect_engine=engine), resume=False)
-    check_start(_config(tmp_path, expect_engine="single"), resume=False)
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
