@@ -54,7 +54,7 @@ def describe(stage: str, config: TrainConfig, engine_file: Path | None = None, p
     found = outline_of(config)
     load = workload_of(config, found)
     engines = _engines(engine_file, processes)
-    lines += ["", stage_table(found.rows), "", _weights_line(found), _load_line(config, load), ""]
+    lines += ["", stage_table(found.rows), "", _weights_line(found), _load_line(load), ""]
     lines += [memory_table(found, load, engines), "", time_table(config, found, load, samples, engines[-1].processes)]
     return "\n".join(lines)
 
@@ -96,11 +96,12 @@ def _weights_line(found: Outline) -> str:
     return f"Weights: {shown}; in the machine's memory while they are loaded: {_gib(loading)} GiB per process."
 
 
-def _load_line(config: TrainConfig, load: Workload) -> str:
+def _load_line(load: Workload) -> str:
     read = f"{load.length:,} tokens each, {load.answered} of them answers" if load.length else "no text"
     notes = [name for name, on in (("bfloat16", load.half), ("gradient checkpointing", load.checkpointing)) if on]
     front = "the front is cached" if load.cached else f"pictures of {load.side} pixels, {load.regions} regions each"
-    return f"A step of one GPU: {load.samples} samples, {read}; {front}; {', '.join(notes) or 'float32'}."
+    samples = f"{load.samples} sample{'s' if load.samples > 1 else ''}"
+    return f"A step of one GPU: {samples}, {read}; {front}; {', '.join(notes) or 'float32'}."
 
 
 def memory_of(found: Outline, load: Workload, engine: Engine) -> Memory:
