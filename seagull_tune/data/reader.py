@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from seagull_tune.config.data import SPLITS
 from seagull_tune.data.schema import (
@@ -178,6 +179,12 @@ class RoiDataset:
             regions=loaded.record.regions,
             image_quality=quality,
         )
+
+    @property
+    def labelled(self) -> tuple[int, ...]:
+        """Indices of the samples with a labelled region; opinion scores of whole pictures have none."""
+        counts = pc.fill_null(pc.list_value_length(self._tables[1].table["labels"]), 0).to_numpy()
+        return tuple(np.flatnonzero(counts[self._sample_rows] > 0).tolist())
 
     @cached_property
     def fingerprint(self) -> str:

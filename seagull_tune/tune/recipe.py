@@ -38,7 +38,7 @@ from seagull_tune.tune.facts import run_facts
 from seagull_tune.tune.front_cache import FrontCache, build_front_cache, front_statistics
 from seagull_tune.tune.losses import answer_loss, direct_losses, ranking_loss, slot_loss
 from seagull_tune.tune.mixing import mixed_losses, mixing
-from seagull_tune.tune.samples import TrainingSamples
+from seagull_tune.tune.samples import TrainingSamples, trainable_rows
 
 MODEL_INPUTS = (
     "input_ids", "attention_mask", "pixel_values", "region_masks", "region_geometry", "patches", "patch_masks",
@@ -94,6 +94,9 @@ def prepare(config: TrainConfig) -> Prepared:
     """Data, model, frozen front, standardising constants, freezing."""
     # Before the model, which takes long to load: a data set that cannot be used is refused at once.
     rows = RoiDataset(Path(config.data), "train", image_root=_path(config.image_root))
+    usable = trainable_rows(rows)
+    if len(usable) < len(rows) and PartialState().is_main_process:
+        print(f"{len(rows) - len(usable)} samples have no labelled region and are not visited.", flush=True)
     if config.init is not None:
         model, processor = load_checkpoint(Path(config.init), trainable=True)
     else:
@@ -101,7 +104,7 @@ def prepare(config: TrainConfig) -> Prepared:
     if torch.cuda.is_available():
         move_front(model, PartialState().device)
     prompts = load_prompts(prompts_of(config)) if config.losses.reads_text else None
-    chosen = visited_rows(config, len(rows))
+    chosen = [usable[place] for place in visited_rows(config, len(usable))]
     cache = _cache_for(rows, model, processor, chosen, config)
     passes = visits_per_row(config, len(chosen))
     train_samples = TrainingSamples(rows, processor, prompts, config.conversation, passes, chosen, cache)
@@ -193,8 +196,9 @@ def _held_out(
     if not config.evaluate_every or not RoiDataset.has_split(config.data, "validation"):
         return None
     rows = RoiDataset(Path(config.data), "validation", image_root=_path(config.image_root))
-    cache = _cache_for(rows, model, processor, range(len(rows)), config)
-    return TrainingSamples(rows, processor, prompts, config.conversation, 1, cache=cache)
+    chosen = trainable_rows(rows)
+    cache = _cache_for(rows, model, processor, chosen, config)
+    return TrainingSamples(rows, processor, prompts, config.conversation, 1, chosen, cache)
 
 
 def measure_constants(model: SeagullForConditionalGeneration, samples: TrainingSamples) -> None:

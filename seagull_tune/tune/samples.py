@@ -11,9 +11,25 @@ from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.collate import TrainingItem
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
+from seagull_tune.errors import DataError
 from seagull_tune.instructions.converse import check_tasks, sample_conversation
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.tune.front_cache import FrontCache
+
+
+def trainable_rows(rows: RoiDataset) -> Sequence[int]:
+    """The samples of a split that teach something: those with a labelled region.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = rows.labelled
+    if not found:
+        raise DataError(
+            f"{rows.folder}: no sample of the split {rows.split!r} has a labelled region, and opinion scores of whole "
+            "pictures alone train no regions. Build labels with `seagull-tune build`, or import ratings of regions."
+        )
+    return range(len(rows)) if len(found) == len(rows) else found
 
 
 class TrainingSamples(Dataset[TrainingItem]):

@@ -72,9 +72,14 @@ def _launch(root: Path, launcher: Path, config: TrainConfig, *options: str) -> s
     """``accelerate launch`` of scripts/finetune.py with two processes."""
     file = Path(config.out).with_suffix(".yaml")
     file.write_text(dump_config(config))
+    return _start(root, launcher, "scripts/finetune.py", "--config", str(file), *options)
+
+
+def _start(root: Path, launcher: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A script in two processes of accelerate's launcher."""
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launcher),
-        "--main_process_port", "0", "scripts/finetune.py", "--config", str(file), *options,
+        "--main_process_port", "0", script, *arguments,
     ]  # fmt: skip
     environment = {**os.environ, "PATH": SEARCH_PATH, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=300)
@@ -159,6 +164,30 @@ def test_two_processes_of_deepspeed(
     _check_run(run, "deepspeed", single)
     for name, value in load_file(run / "model" / "trained.safetensors").items():
         torch.testing.assert_close(value, whole[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("_deepspeed")
+def test_a_process_of_zero3_whose_batch_has_no_region_does_not_hang(
+    project_root: Path, folder: Path, launchers: dict[str, Path]
+) -> None:
+    """Weights are gathered module by module: a process that leaves one out would wait for the others for ever."""
+    done = _start(project_root, launchers["zero3"], "tests/integration/no_region_worker.py", str(folder / "no-region"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = json.loads((folder / "no-region" / "seen.json").read_text())
+    assert (seen["engine"], seen["processes"], len(seen["losses"])) == ("deepspeed", 2, 3)
+    assert all(loss > 0 for loss in seen["losses"]) and seen["moved"] > 0, (
+        "the other process's regions were learnt from"
+    )
+
+
+@pytest.mark.usefixtures("_deepspeed")
+def test_4_bit_weights_under_zero3_are_refused_before_anything_is_loaded(
+    project_root: Path, folder: Path, launchers: dict[str, Path]
+) -> None:
+    config = _config(folder, "small", folder / "nowhere", folder / "nowhere", lora={"quantize": "nf4"})
+    done = _launch(project_root, launchers["zero3"], config)
+    assert done.returncode != 0
+    assert "ConfigError: lora.quantize is nf4, and the launcher asked for ZeRO-3" in done.stderr
 
 
 def test_the_shipped_launcher_configurations_are_whole(project_root: Path) -> None:

@@ -31,14 +31,14 @@ torch.set_num_threads(1)
 WEIGHTS = LossWeights(answer=1.0, ranking=0.5)
 
 
-def _model() -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
+def make_model() -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
     model, processor = make_tiny_model()
     torch.manual_seed(1)
     apply_stage(model, Stage(language_model="lora"), Lora(rank=2))
     return model, processor
 
 
-def _item(model: SeagullForConditionalGeneration, processor: SeagullProcessor, regions: int) -> TrainingItem:
+def make_item(model: SeagullForConditionalGeneration, processor: SeagullProcessor, regions: int) -> TrainingItem:
     """A sample of random statistics; without regions it is a question about the picture."""
     rng = np.random.default_rng(regions)
     width, top = 2 * sum(model.vision_tower.channels), model.vision_tower.channels[-1]
@@ -72,9 +72,9 @@ def _meet(rank: int, folder: str) -> None:
 
 def _no_region(rank: int, folder: str) -> None:
     _meet(rank, folder)
-    model, processor = _model()
+    model, processor = make_model()
     wrapped = DistributedDataParallel(model)
-    batch = Collator(processor.padding_id)([_item(model, processor, 0 if rank else 3)])
+    batch = Collator(processor.padding_id)([make_item(model, processor, 0 if rank else 3)])
     losses = [_step(wrapped, batch) for _ in range(2)]
     torch.save({"losses": losses, "state": model.state_dict()}, Path(folder) / f"{rank}.pt")
     distributed.destroy_process_group()
@@ -85,15 +85,15 @@ def test_a_rank_whose_batch_has_no_region_does_not_hang(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert all(np.isfinite([*first["losses"], *second["losses"]]))
     assert all(torch.equal(value, second["state"][name]) for name, value in first["state"].items())
-    fresh = _model()[0].state_dict()
+    fresh = make_model()[0].state_dict()
     name = "mfe.to_global.weight"
     assert not torch.equal(first["state"][name], fresh[name]), "the other rank's regions were learnt from"
 
 
 def _spread(rank: int, folder: str) -> None:
     _meet(rank, folder)
-    model, processor = _model()
-    batch = Collator(processor.padding_id)([_item(model, processor, 3)])
+    model, processor = make_model()
+    batch = Collator(processor.padding_id)([make_item(model, processor, 3)])
     for layer in model.decoder.layers:  # type: ignore[union-attr]
         fully_shard(layer)
     fully_shard(model)
@@ -109,8 +109,8 @@ def _spread(rank: int, folder: str) -> None:
 def test_the_checkpoint_of_spread_weights_is_whole(tmp_path: Path) -> None:
     """FSDP2 on two processes that see the same batch takes the step that one process takes."""
     torch.multiprocessing.spawn(_spread, (str(tmp_path),), nprocs=2)
-    model, processor = _model()
-    _step(model, Collator(processor.padding_id)([_item(model, processor, 3)]))
+    model, processor = make_model()
+    _step(model, Collator(processor.padding_id)([make_item(model, processor, 3)]))
     found = load_checkpoint(tmp_path / "c")[0].state_dict()
     assert found.keys() == model.state_dict().keys()
     expected = dict(model.state_dict())

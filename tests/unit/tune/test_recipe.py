@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from data_builders.importers import import_dataset
+from seagull_tune.config.exchange import ImportConfig
 from seagull_tune.config.train import LossWeights, TrainConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
@@ -26,6 +29,7 @@ from seagull_tune.tune.recipe import (
     visits_per_row,
 )
 from tests.tiny import make_tiny_model, our_mfe
+from tests.tiny_data import make_tiny_dataset
 
 
 def _config(tmp_path: Path, data: Path | str = "data", **changes: Any) -> TrainConfig:
@@ -177,3 +181,39 @@ def test_checkpointing_changes_nothing_but_memory(tmp_path: Path, data: Path, ch
         logs.append([entry["loss"] for entry in log["train"]["log"] if "loss" in entry])
     assert len(logs[0]) == 3 and logs[0] == pytest.approx(logs[1], abs=1e-5)
     assert logs[0][0] != logs[0][2]
+
+
+# -- samples without regions ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A data set with regions into which opinion scores of whole pictures, which have none, were imported."""
+    folder = make_tiny_dataset(tmp_path / "roi", samples_per_image=2)
+    scores = tmp_path / "roi" / "photographs" / "scores.csv"
+    scores.write_text("image,mos\nchelsea.png,1\ncoffee.png,2\n")
+    settings = {
+        "format": "mos", "source": str(scores), "split": {"test": 0.0, "validation": 0.0},
+        "mos": {"scale": {"low": 1, "high": 5, "higher_is_better": True}},
+    }  # fmt: skip
+    import_dataset(ImportConfig.model_validate(settings), tmp_path / "mos", show_progress=False)
+    for path in sorted((tmp_path / "mos").glob("*/*.parquet")):
+        shutil.copyfile(path, folder / path.parent.name / f"z-{path.name}")
+    return folder
+
+
+@pytest.mark.parametrize("losses", [{}, {"answer": 1.0, "level": 1.0}], ids=["direct", "text"])
+def test_samples_without_regions_are_not_visited(
+    tmp_path: Path, mixed: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], losses: dict[str, float]
+) -> None:
+    rows = RoiDataset(mixed, "train")
+    assert [len(rows[index].regions) > 0 for index in range(len(rows))] == [True] * 6 + [False] * 2
+    prepared = prepare(_config(tmp_path, mixed, init=str(checkpoint), losses=losses, optimisation={"passes": 2}))
+    assert "2 samples have no labelled region" in capsys.readouterr().out
+    assert [len(prepared.train[index].labels) > 0 for index in range(len(prepared.train))] == [True] * 12
+
+
+def test_a_split_without_any_region_is_refused_before_the_model_is_loaded(tmp_path: Path, mixed: Path) -> None:
+    config = _config(tmp_path, tmp_path / "mos", init=str(tmp_path / "no_model"))
+    with pytest.raises(DataError, match=r"no sample of the split 'train' has a labelled region.*seagull-tune build"):
+        prepare(config)
