@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,13 +64,18 @@ def wait_for(happened: Callable[[], object]) -> bool:
 
 
 def kill_in_the_middle(
-    config: BuildConfig, out: Path, scratch: Path, environment: Mapping[str, str]
+    config: BuildConfig,
+    out: Path,
+    scratch: Path,
+    environment: Mapping[str, str] | None = None,
+    is_gone: Callable[[], bool] | None = None,
 ) -> dict[Path, int]:
     """Builds in a process of its own, which is killed as by the system when its first shard is there.
 
     Args:
         scratch: a folder for the script that is run.
         environment: more variables for the process.
+        is_gone: whether none of its processes is left that might write; by default none of its group.
 
     Returns:
         The shards that it finished, as :func:`finished` gives them; no process of it writes any more.
@@ -77,13 +83,14 @@ def kill_in_the_middle(
     script = scratch / "build.py"
     script.write_text(_SCRIPT)
     command = [sys.executable, str(script), str(out), config.model_dump_json(exclude_unset=True)]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {})}
     process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL, start_new_session=True)
     wait_for(lambda: finished(out) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the build ended before it could be killed: give it more samples"
-    if not wait_for(lambda: not _group_exists(process.pid)):
-        os.killpg(process.pid, signal.SIGKILL)
+    if not wait_for(is_gone or (lambda: not _group_exists(process.pid))):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         pytest.fail("worker processes outlived the build that was killed")
     return finished(out)
 

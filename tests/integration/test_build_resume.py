@@ -21,7 +21,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_build_goes_on_and_gives_the_same_bytes(photographs: Path, tmp_path: Path, workers: int) -> None:
     config = config_of(photographs, samples_per_image=60, split={"test": 0.25}, workers=workers)
-    kept = kill_in_the_middle(config, tmp_path / "killed", tmp_path, {})
+    kept = kill_in_the_middle(config, tmp_path / "killed", tmp_path)
     assert 1 <= len(kept) < 8
 
     config = config.model_copy(update={"workers": 1})

@@ -143,7 +143,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(
     cluster: str, photographs: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     config = _config(photographs, ray_address=cluster)
-    kept = kill_in_the_middle(config, tmp_path / "set", tmp_path, {})
+    kept = kill_in_the_middle(config, tmp_path / "set", tmp_path)
     assert 1 <= len(kept) < N_SHARDS
     resumed = build_dataset(config, tmp_path / "set", show_progress=False)
     assert 1 <= resumed.n_built <= N_SHARDS - len(kept)  # its actors may have finished one more before they ended
@@ -156,9 +156,11 @@ def test_a_killed_build_takes_its_own_cluster_along(
 ) -> None:
     folder = ray_folder / "own"
     folder.mkdir()
-    kept = kill_in_the_middle(_config(photographs), tmp_path / "set", tmp_path, {"RAY_TMPDIR": str(folder)})
+    kept = kill_in_the_middle(
+        _config(photographs), tmp_path / "set", tmp_path, {"RAY_TMPDIR": str(folder)},
+        is_gone=lambda: not _users_of(folder, but=AGENTS),
+    )  # fmt: skip
     assert 1 <= len(kept) < N_SHARDS
-    assert wait_for(lambda: not _users_of(folder, but=AGENTS)), _users_of(folder, but=AGENTS)
     _switch_off(folder)
     build_dataset(_config(photographs, ray_address=cluster), tmp_path / "set", show_progress=False)
     assert kept.items() <= finished(tmp_path / "set").items()
