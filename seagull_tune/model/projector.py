@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import log_softmax, logsigmoid, normalize
 from transformers.utils import ModelOutput
 
-from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS, SEVERITY_NAMES
+from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS
 from seagull_tune.model.mfe import Standardizer
 
 
@@ -72,7 +72,7 @@ class ImageProjector(nn.Module):
 
 @dataclass
 class DirectLogits(ModelOutput):
-    """The direct head's logits: quality (R, 5), importance (R, 5), severity (R, 8, 6).
+    """The direct head's logits: quality (R, 5), importance (R, 5), severity (R, 8, 6), none first.
 
     A mapping too: an engine that gathers weights for a backward pass looks for tensors in those only.
     """
@@ -82,12 +82,13 @@ class DirectLogits(ModelOutput):
     severity: Tensor = None  # type: ignore[assignment]
 
 
-# Where the severities lie on the scale of likeness (cosine) between a local token and the name of a type. An absent
-# type lies at 0, not below: a language model finds a word in a token by its presence, and two types at the end of the
-# scale still leave half of a token's energy to everything else.
-SEVERITY_PLACES = (0.0, 0.2, 0.28, 0.36, 0.44, 0.52)
-# How much closer absent types lie to their place than the others: without it, ever more negative would be ever better.
-SEVERITY_NARROWNESS = (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+# Likeness (cosine) of the global token to the name of a type that is there, by its severity 1..5. Two types at the end
+# of the scale leave two thirds of a token's energy to everything else.
+SEVERITY_PLACES = (0.0, 0.1, 0.2, 0.3, 0.4)
+# Starts, as logarithms: they move by few tenths in a training, so they begin where they have their effect.
+_PRESENCE_SCALE = 3.3  # odds of 20 to 1 at a likeness of 0.22, of 1 to 20 at 0
+_PRESENCE_BIAS = -3.0
+_SEVERITY_PRECISION = 5.3  # a step of 0.1 between severities is worth odds of 7 to 1
 
 
 class DirectHead(nn.Module):
@@ -95,9 +96,11 @@ class DirectHead(nn.Module):
     yardstick for what the language model makes of them.
 
     Everything is read as the likeness of the tokens to the language model's own words: quality and importance of the
-    global token to their level words, severities of the local token to the names of the distortion types. Trained this
-    way, a region token already holds the words that answer for it, and the adapters need only learn to look words up,
-    not to decode a code of our own.
+    global token to their level words; whether a type is there of the local token to the type's name, and how severe it
+    is, if there, of the global token to the same name. Trained this way, a region token already holds the words that
+    answer for it, and the adapters need only learn to look words up, not to decode a code of our own.
+
+    Presence and severity have a likeness each: one for both would call slight what is only unsure.
 
     Args:
         width: D.
@@ -106,7 +109,6 @@ class DirectHead(nn.Module):
     levels: Tensor
     types: Tensor
     places: Tensor
-    narrowness: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -114,11 +116,13 @@ class DirectHead(nn.Module):
         self.register_buffer("levels", normalize(torch.randn(2, len(QUALITY_LEVELS), width), dim=-1))
         self.register_buffer("types", normalize(torch.randn(len(DISTORTION_TYPES), width), dim=-1))
         self.register_buffer("places", torch.tensor(SEVERITY_PLACES), persistent=False)
-        self.register_buffer("narrowness", torch.tensor(SEVERITY_NARROWNESS), persistent=False)
         self.level_scale = nn.Parameter(torch.ones(2, 1))
         self.level_bias = nn.Parameter(torch.zeros(2, len(QUALITY_LEVELS)))
-        self.severity_precision = nn.Parameter(torch.full((len(DISTORTION_TYPES), 1), 3.5))
-        self.severity_bias = nn.Parameter(torch.zeros(len(DISTORTION_TYPES), len(SEVERITY_NAMES)))
+        n_types = len(DISTORTION_TYPES)
+        self.presence_scale = nn.Parameter(torch.full((n_types,), _PRESENCE_SCALE))
+        self.presence_bias = nn.Parameter(torch.full((n_types,), _PRESENCE_BIAS))
+        self.severity_precision = nn.Parameter(torch.full((n_types, 1), _SEVERITY_PRECISION))
+        self.severity_bias = nn.Parameter(torch.zeros(n_types, len(SEVERITY_PLACES)))
 
     @torch.no_grad()
     def set_lexicon(self, quality: Tensor, importance: Tensor, types: Tensor) -> None:
@@ -137,8 +141,16 @@ class DirectHead(nn.Module):
         """Logits from normalised region tokens (R, T, D): the first is the global one, the last the local one."""
         overall, local = tokens[:, 0], tokens[:, -1]
         levels = torch.einsum("rd,vld->rvl", overall, self.levels.to(tokens.dtype)) * self.level_scale + self.level_bias
+        presence = self.presence_scale.exp() * self._likeness(local) + self.presence_bias  # (R, 8)
         # An ordinal model per type: a normal density around each severity's place, of one learned precision.
-        likeness = torch.einsum("rd,td->rt", local, self.types.to(tokens.dtype)) / tokens.shape[-1] ** 0.5  # (R, 8)
-        distance = (likeness.float().unsqueeze(-1) - self.places).square()  # (R, 8, 6)
-        severity = self.severity_bias - distance * self.narrowness * self.severity_precision.exp()
-        return DirectLogits(levels[:, 0], levels[:, 1], severity)
+        distance = (self._likeness(overall).unsqueeze(-1) - self.places).square()  # (R, 8, 5)
+        severity = log_softmax(self.severity_bias - distance * self.severity_precision.exp(), dim=-1)
+        absent, present = logsigmoid(-presence).unsqueeze(-1), logsigmoid(presence).unsqueeze(-1)
+        return DirectLogits(levels[:, 0], levels[:, 1], torch.cat([absent, present + severity], dim=-1))
+
+    def _likeness(self, tokens: Tensor) -> Tensor:
+        """Cosine of tokens (R, D) to the names of the types, float32 (R, 8)."""
+        cosine: Tensor = (
+            torch.einsum("rd,td->rt", tokens, self.types.to(tokens.dtype)) / tokens.shape[-1] ** 0.5
+        ).float()
+        return cosine

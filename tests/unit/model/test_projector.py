@@ -18,33 +18,39 @@ def _head() -> DirectHead:
     return head
 
 
-def _severities(head: DirectHead, likeness: float, name: str) -> torch.Tensor:
-    """(8, 6) logits of a local token whose likeness to one type is given, and 0 to the others."""
-    tokens = torch.randn(1, 2, WIDTH)
-    tokens[0, 1] = likeness * WIDTH**0.5 * head.types[DISTORTION_TYPES.index(name)]
+def _severities(head: DirectHead, presence: float, severity: float, name: str) -> torch.Tensor:
+    """(8, 6) log-probabilities of tokens whose likenesses to one type are given, and 0 to the others."""
+    tokens = torch.zeros(1, 2, WIDTH)
+    direction = WIDTH**0.5 * head.types[DISTORTION_TYPES.index(name)]
+    tokens[0, 0], tokens[0, 1] = severity * direction, presence * direction
     with torch.no_grad():
         return head(tokens).severity[0]
 
 
 def test_each_place_of_the_scale_is_the_likeliest_of_its_severity() -> None:
     head = _head()
-    for severity, place in enumerate(SEVERITY_PLACES):
-        found = _severities(head, place, "noise").argmax(dim=1).tolist()
+    for severity, place in enumerate(SEVERITY_PLACES, start=1):
+        found = _severities(head, 0.3, place, "noise").argmax(dim=1).tolist()
         expected = [severity if name == "noise" else 0 for name in DISTORTION_TYPES]
         assert found == expected, SEVERITY_NAMES[severity]
 
 
-def test_far_below_zero_is_no_better_than_zero() -> None:
+def test_presence_and_severity_are_told_apart() -> None:
     head = _head()
-    at_zero, below = (_severities(head, likeness, "blur")[0].softmax(0)[0] for likeness in (0.0, -0.6))
-    assert below < at_zero
+    place = DISTORTION_TYPES.index("blur")
+    unsure, sure = (_severities(head, presence, 0.4, "blur")[place].exp() for presence in (0.0, 0.3))
+    assert unsure[0] > 0.9 and sure[0] < 0.1
+    assert torch.allclose(unsure[1:] / unsure[1:].sum(), sure[1:] / sure[1:].sum())
+    assert torch.allclose(sure.sum(), torch.ones(()))
 
 
-def test_severities_are_read_from_the_local_token_and_levels_from_the_global_one() -> None:
+def test_presence_is_read_from_the_local_token_and_levels_from_the_global_one() -> None:
     head = _head()
     tokens = torch.randn(2, 2, WIDTH)
     tokens[1, 0] = tokens[0, 0]
     with torch.no_grad():
         out = head(tokens)
     assert torch.equal(out.quality[0], out.quality[1]) and torch.equal(out.importance[0], out.importance[1])
-    assert not torch.allclose(out.severity[0], out.severity[1])
+    assert not torch.allclose(out.severity[0, :, 0], out.severity[1, :, 0])
+    present = out.severity[:, :, 1:].log_softmax(dim=-1)
+    assert torch.allclose(present[0], present[1])
