@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from seagull_tune.config.model import ModelSpec
+from seagull_tune.config.model import EXTRACTOR_SETTINGS, ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import ConfigError
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
@@ -35,14 +35,15 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
         tokenizer, image_max_side=spec.image_max_side, image_mean=spec.image_mean, image_std=spec.image_std,
         image_grid=spec.image_grid, patch_size=spec.crop_side if released else spec.patch_size,
         patches_per_region=1 if released else spec.patches_per_region, view="square" if released else "native",
+        region_tokens=spec.region_token_counts, region_shape=spec.mfe_region,
     )  # fmt: skip
     layout = processor.layout
     text_config = bases.load_text_config(references["language_model"])
     config = SeagullConfig(
         text_config=text_config, vision_tower=spec.vision_backbone,
-        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
-        mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, image_token_id=layout.image_token_id,
-        region_token_ids=layout.region_token_ids, bases=references, **(released_sizes(spec) if released else {}),
+        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid,
+        image_token_id=layout.image_token_id, region_token_ids=layout.region_token_ids, bases=references,
+        **spec.model_dump(include=set(EXTRACTOR_SETTINGS)), **(released_sizes(spec) if released else {}),
     )  # fmt: skip
     torch.manual_seed(seed)
     model = build_from_bases(config)
