@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-roi bench-build bench-startup wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-roi bench-build bench-mfe bench-startup wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-roi: $(READY) ## train and measure the ROI model on DATA=DIR (images/ and 
 
 bench-build: $(READY) ## measure how fast data sets are built and how small they are (photographs: DATA=DIR, else built in)
 	$(PY) benchmarks/build_rate.py $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-mfe: $(READY) ## our feature extractor against the released one: time, memory, share of a training step
+	$(PY) -m benchmarks.mfe_speed $(ARGS)
 
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py
