@@ -22,10 +22,10 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-roi bench-build bench-mfe bench-startup wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-roi bench-build bench-mfe bench-mfe-quality bench-startup wheel requirements clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  Variables: PYTHON=python3.12  STEPS=100 (a shorter quickstart)  DATA=DIR  ARGS='--more options'"
 
 setup: $(READY) ## make .venv and install the pinned requirements and the package
@@ -79,6 +79,10 @@ bench-build: $(READY) ## measure how fast data sets are built and how small they
 
 bench-mfe: $(READY) ## our feature extractor against the released one: time, memory, share of a training step
 	$(PY) -m benchmarks.mfe_speed $(ARGS)
+
+bench-mfe-quality: $(READY) ## what every part of the extractor is worth: three seeds on DATA=DIR (hours; goes on where it was)
+	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-mfe-quality DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
+	$(PY) -m benchmarks.mfe_quality --data "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py
