@@ -80,7 +80,7 @@ bench-build: $(READY) ## measure how fast data sets are built and how small they
 bench-mfe: $(READY) ## our feature extractor against the released one: time, memory, share of a training step
 	$(PY) -m benchmarks.mfe_speed $(ARGS)
 
-bench-mfe-quality: $(READY) ## what every part of the extractor is worth: three seeds on DATA=DIR (hours; goes on where it was)
+bench-mfe-quality: $(READY) ## what every part of the extractor is worth: three seeds on DATA=DIR (takes long; goes on where it was)
 	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-mfe-quality DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
 	$(PY) -m benchmarks.mfe_quality --data "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
