@@ -24,10 +24,10 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-build bench-loader bench-roi bench-startup bench-train wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-build bench-loader bench-mfe bench-mfe-quality bench-roi bench-startup bench-train wheel requirements clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  Variables: PYTHON=python3.12  STEPS=100 (a shorter quickstart)  DATA=DIR  ARGS='--more options'"
 
 setup: $(READY) ## make .venv and install the pinned requirements and the package
@@ -84,6 +84,13 @@ bench-train: $(READY) ## measure how many tokens a second are trained, with and 
 
 bench-loader: $(READY) ## measure how long training waits for the data loader (photographs: DATA=DIR, else built in)
 	$(PY) benchmarks/dataloader_wait.py $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+bench-mfe: $(READY) ## our feature extractor against the released one: time, memory, share of a training step
+	$(PY) -m benchmarks.mfe_speed $(ARGS)
+
+bench-mfe-quality: $(READY) ## what every part of the extractor is worth: three seeds on DATA=DIR (takes long; goes on where it was)
+	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-mfe-quality DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
+	$(PY) -m benchmarks.mfe_quality --data "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py

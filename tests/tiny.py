@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.model.assemble import match_scales, speak_its_words
 from seagull_tune.model.checkpoint import save_checkpoint
 from seagull_tune.model.configuration import SeagullConfig
-from seagull_tune.model.mfe import MaskFeatureExtractor, RegionStatistics
+from seagull_tune.model.mfe import GlobalBranch, LocalBranch, MaskFeatureExtractor, RegionStatistics
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.model.vision_tower import VisionTower
 from seagull_tune.records import RegionLabel
@@ -98,14 +99,22 @@ def make_tiny_model(
     tokenizer: PreTrainedTokenizerFast | None = None,
     mfe: str = "mfe",
     text: PreTrainedConfig | None = None,
+    settings: Mapping[str, Any] | None = None,
+    region_shape: str = "mask",
 ) -> tuple[SeagullForConditionalGeneration, SeagullProcessor]:
-    """A self-contained model with random weights, and its processor; ``text``: a language model other than Llama."""
+    """A self-contained model with random weights, and its processor; ``text``: a language model other than Llama.
+
+    ``settings``: of the extractor, by their names in :class:`SeagullConfig`.
+    """
     torch.manual_seed(seed)
     words = tokenizer if tokenizer is not None else make_tokenizer()
     released = mfe == "seagull"
+    chosen = dict(settings or {})
+    counts = SeagullConfig(**chosen).region_token_counts
     processor = SeagullProcessor(
         words, image_max_side=96, image_grid=2, patch_size=CROP_SIDE if released else 16,
         patches_per_region=1 if released else 3, view="square" if released else "native",
+        region_tokens=counts, region_shape=region_shape,
     )  # fmt: skip
     layout = processor.layout
     text = text or LlamaConfig(
@@ -117,6 +126,7 @@ def make_tiny_model(
         mfe_hidden=32, mfe_dropout=dropout, image_token_id=layout.image_token_id,
         region_token_ids=layout.region_token_ids, mfe=mfe, image_level=-2 if released else -1,
         mfe_map_sides=VisionTower.map_sides(tower, 96)[-4:] if released else (), mfe_crop_side=CROP_SIDE * released,
+        **chosen,
     )  # fmt: skip
     model = SeagullForConditionalGeneration(config)
     match_scales(model)
@@ -135,6 +145,13 @@ def our_mfe(model: SeagullForConditionalGeneration) -> MaskFeatureExtractor:
     """The extractor of a model that has ours."""
     assert isinstance(model.mfe, MaskFeatureExtractor)
     return model.mfe
+
+
+def our_branches(model: SeagullForConditionalGeneration) -> tuple[GlobalBranch, LocalBranch]:
+    """Both branches of a model that has our extractor with both."""
+    extractor = our_mfe(model)
+    assert extractor.global_branch is not None and extractor.local_branch is not None
+    return extractor.global_branch, extractor.local_branch
 
 
 def our_statistics(model: SeagullForConditionalGeneration, inputs: dict[str, Any]) -> RegionStatistics:

@@ -14,6 +14,17 @@ from seagull_tune.config.data import BuildConfig
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 
+def make_tiny_photographs(folder: Path) -> Path:
+    """Writes :data:`PHOTOGRAPHS`, shrunk to about 120 x 90 pixels, into a new folder; returns it."""
+    folder.mkdir(parents=True)
+    for name in PHOTOGRAPHS:
+        image = getattr(skimage.data, name)()
+        scale = 120 / max(image.shape[:2])
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        Image.fromarray(small).save(folder / f"{name}.png")
+    return folder
+
+
 def make_tiny_dataset(folder: Path, samples_per_image: int = 6, validation: int = 1) -> Path:
     """Builds a data set of four photographs of about 120 x 90 pixels, at most three regions each.
 
@@ -22,13 +33,7 @@ def make_tiny_dataset(folder: Path, samples_per_image: int = 6, validation: int 
         samples_per_image: recipes per photograph.
         validation: photographs in the ``validation`` split.
     """
-    photographs = folder / "photographs"
-    photographs.mkdir(parents=True)
-    for name in PHOTOGRAPHS:
-        image = getattr(skimage.data, name)()
-        scale = 120 / max(image.shape[:2])
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        Image.fromarray(small).save(photographs / f"{name}.png")
+    photographs = make_tiny_photographs(folder / "photographs")
     config = BuildConfig.model_validate(
         {
             "source": str(photographs),

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
 from seagull_tune.config.base import StrictModel
+
+EXTRACTOR_SETTINGS = (
+    "mfe", "mfe_hidden", "mfe_dropout", "mfe_tokens", "mfe_global", "mfe_local", "mfe_context", "mfe_attention",
+    "mfe_pooling",
+)  # fmt: skip
+"""Settings of a new model that its configuration takes over by the same names."""
+
+ATTENTION_HEADS = 4
+"""Heads of ``mfe_attention``."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -37,6 +47,69 @@ class LanguageModelSizes(StrictModel):
     tie_word_embeddings: bool
 
 
+class ExtractorSettings(Protocol):
+    """What both a :class:`ModelSpec` and the configuration of a finished model say of the extractor."""
+
+    @property
+    def mfe(self) -> str: ...
+
+    @property
+    def mfe_hidden(self) -> int: ...
+
+    @property
+    def mfe_tokens(self) -> Sequence[int]: ...
+
+    @property
+    def mfe_global(self) -> bool: ...
+
+    @property
+    def mfe_local(self) -> bool: ...
+
+    @property
+    def mfe_context(self) -> float: ...
+
+    @property
+    def mfe_attention(self) -> bool: ...
+
+    @property
+    def mfe_pooling(self) -> str: ...
+
+
+def extractor_problems(settings: ExtractorSettings) -> list[str]:
+    """Settings of an extractor that do not go together, each as a sentence; none if all is well."""
+    problems = []
+    if not settings.mfe_global and not settings.mfe_local:
+        problems.append("mfe_global and mfe_local are both false; an extractor needs one of them")
+    if settings.mfe_context > 0 and not settings.mfe_global:
+        problems.append(
+            f"mfe_context is {settings.mfe_context} and mfe_global false; the ring is read by the global branch"
+        )
+    if settings.mfe_attention and settings.mfe_hidden % ATTENTION_HEADS:
+        problems.append(
+            f"mfe_hidden is {settings.mfe_hidden}; with mfe_attention it must be a multiple of {ATTENTION_HEADS}"
+        )
+    if len(settings.mfe_tokens) != 2 or min(settings.mfe_tokens) < 1:
+        problems.append(f"mfe_tokens is {list(settings.mfe_tokens)}; two numbers from 1: global and local tokens")
+    if settings.mfe_pooling not in ("statistics", "mean"):
+        problems.append(f"mfe_pooling is {settings.mfe_pooling!r}; allowed: statistics, mean")
+    return problems + (_released_problems(settings) if settings.mfe == "seagull" else [])
+
+
+def _released_problems(settings: ExtractorSettings) -> list[str]:
+    problems = []
+    if settings.mfe_hidden % 16:
+        problems.append(f"mfe_hidden is {settings.mfe_hidden}; with mfe: seagull it must be a multiple of 16")
+    fixed = {
+        "mfe_tokens": (1, 1), "mfe_global": True, "mfe_local": True, "mfe_context": 0.0, "mfe_attention": False,
+        "mfe_pooling": "statistics",
+    }  # fmt: skip
+    for name, value in fixed.items():
+        seen = getattr(settings, name)
+        if (tuple(seen) if name == "mfe_tokens" else seen) != value:
+            problems.append(f"{name} is {seen}; mfe: seagull is what was released, so leave it out")
+    return problems
+
+
 class ModelSpec(StrictModel):
     """What a new model is assembled from.
 
@@ -55,6 +128,14 @@ class ModelSpec(StrictModel):
             picture squashed to a square of ``image_max_side``, a square crop of every region, and no native patches).
         crop_side: side of those crops.
         mfe_hidden, mfe_dropout: width and dropout inside the extractor.
+        mfe_tokens: global and local tokens per region.
+        mfe_global, mfe_local: whether there is a global branch (the tower's maps) and a local one (native patches); one
+            that is off gives no tokens.
+        mfe_context: width of the ring around a region that is read too, as a share of the square root of its area; 0
+            reads none.
+        mfe_attention: whether region tokens attend to the image tokens' grid.
+        mfe_region: what is read of a region: its ``mask``, or everything inside its bounding ``box``.
+        mfe_pooling: ``statistics``: mean and spread of maps and patches; ``mean``: means only.
     """
 
     language_model: str = "embedded:smollm2-135m-instruct"
@@ -71,9 +152,23 @@ class ModelSpec(StrictModel):
     crop_side: Annotated[int, Field(ge=64, le=1024, multiple_of=64)] = 512
     mfe_hidden: Annotated[int, Field(ge=8)] = 384
     mfe_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    mfe_tokens: tuple[Annotated[int, Field(ge=1, le=16)], Annotated[int, Field(ge=1, le=16)]] = (1, 1)
+    mfe_global: bool = True
+    mfe_local: bool = True
+    mfe_context: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    mfe_attention: bool = False
+    mfe_region: Literal["mask", "box"] = "mask"
+    mfe_pooling: Literal["statistics", "mean"] = "statistics"
+
+    @property
+    def region_token_counts(self) -> tuple[int, int]:
+        """Global and local tokens per region; 0 of a branch that is off."""
+        n_global, n_local = self.mfe_tokens
+        return n_global * self.mfe_global, n_local * self.mfe_local
 
     @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> Self:
-        if self.mfe == "seagull" and self.mfe_hidden % 16:
-            raise ValueError(f"mfe_hidden is {self.mfe_hidden}; with mfe: seagull it must be a multiple of 16")
+    def _settings_go_together(self) -> Self:
+        problems = extractor_problems(self)
+        if problems:
+            raise ValueError("; ".join(problems))
         return self

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from seagull_tune.data.square_view import square_inputs
-from seagull_tune.data.visual import VisualInputs, visual_inputs
+from seagull_tune.data.visual import VisualInputs, box_masks, check_picture, visual_inputs
 from seagull_tune.errors import ConfigError, DataError, RegionError
 from seagull_tune.instructions.chat import EncodedChat, TokenLayout, encode_chat
 from seagull_tune.records import Message
@@ -22,13 +22,14 @@ from seagull_tune.records import Message
 IMAGE_TOKEN = "<image>"
 REGION_TOKENS = ("<global>", "<local>")
 VIEWS = ("native", "square")
+REGION_SHAPES = ("mask", "box")
 
 
 class SeagullProcessor(ProcessorMixin):
     """Prepares photographs, regions and conversations for the model.
 
     Args:
-        tokenizer: the language model's tokenizer; the placeholders ``<image>``, ``<global>`` and ``<local>`` are added.
+        tokenizer: the language model's tokenizer; the placeholders ``<image>``, ``<global>``, ``<local>`` are added.
         image_max_side: longest side, in pixels, that the vision tower sees; larger photographs are shrunk.
         image_mean, image_std: per-channel normalisation of sRGB values in [0, 1].
         image_grid: side of the grid of image tokens.
@@ -37,6 +38,8 @@ class SeagullProcessor(ProcessorMixin):
         view: ``native``: aspect ratio kept, patches at the photograph's own resolution; ``square``: as the released
             model sees it, squashed to a square of ``image_max_side``, the box of every region resized to a square.
         keep_blanks: blanks before image and regions keep their token.
+        region_tokens: how many global and how many local tokens stand for a region; at least one in all.
+        region_shape: what of a region the model reads: its ``mask``, or everything inside its bounding ``box``.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -52,13 +55,18 @@ class SeagullProcessor(ProcessorMixin):
         patches_per_region: int = 8,
         view: str = "native",
         keep_blanks: bool = False,
+        region_tokens: Sequence[int] = (1, 1),
+        region_shape: str = "mask",
         chat_template: str | None = None,
     ) -> None:
         if tokenizer is None:
             raise DataError("A processor needs a tokenizer; load it with SeagullProcessor.from_pretrained(DIR).")
         if view not in VIEWS:
             raise ConfigError(f"view is {view!r}; allowed: {', '.join(VIEWS)}.")
-        tokenizer.add_tokens([IMAGE_TOKEN, *REGION_TOKENS], special_tokens=True)
+        if region_shape not in REGION_SHAPES:
+            raise ConfigError(f"region_shape is {region_shape!r}; allowed: {', '.join(REGION_SHAPES)}.")
+        self.region_tokens, self.region_shape = list(region_tokens), region_shape
+        tokenizer.add_tokens([IMAGE_TOKEN, *self.region_token_names], special_tokens=True)
         self.image_max_side = image_max_side
         self.image_mean, self.image_std = list(image_mean), list(image_std)
         self.image_grid = image_grid
@@ -67,9 +75,18 @@ class SeagullProcessor(ProcessorMixin):
         super().__init__(tokenizer, chat_template=chat_template)
 
     @property
+    def region_token_names(self) -> list[str]:
+        """Placeholders of one region, in order: ``<global>``, ``<global_2>``, ..., ``<local>``, ``<local_2>``, ..."""
+        return [
+            name if index == 1 else f"{name[:-1]}_{index}>"
+            for name, count in zip(REGION_TOKENS, self.region_tokens, strict=True)
+            for index in range(1, count + 1)
+        ]
+
+    @property
     def layout(self) -> TokenLayout:
         """Ids and counts of the placeholders in the token sequence."""
-        image, *regions = self.tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, *REGION_TOKENS])
+        image, *regions = self.tokenizer.convert_tokens_to_ids([IMAGE_TOKEN, *self.region_token_names])
         return TokenLayout(image, self.image_grid**2, tuple(regions), keep_blanks=self.keep_blanks)
 
     @property
@@ -80,6 +97,9 @@ class SeagullProcessor(ProcessorMixin):
 
     def visual(self, image: np.ndarray, masks: np.ndarray) -> VisualInputs:
         """What the model reads of a photograph uint8 (H, W, 3) and its regions bool (R, H, W)."""
+        if self.region_shape == "box":
+            check_picture(image, masks)
+            masks = box_masks(masks)
         if self.view == "square":
             return square_inputs(
                 image, masks, side=self.image_max_side, mean=tuple(self.image_mean), std=tuple(self.image_std),

@@ -66,6 +66,18 @@ def region_geometry(masks: np.ndarray) -> np.ndarray:
     return np.stack(columns_out, axis=1).astype(np.float32)
 
 
+def box_masks(masks: np.ndarray) -> np.ndarray:
+    """Bounding boxes of regions as masks: bool (R, H, W) -> bool (R, H, W); an empty mask stays empty."""
+    rows, columns = np.any(masks, axis=2), np.any(masks, axis=1)
+
+    def between(seen: np.ndarray) -> np.ndarray:
+        reached = np.logical_or.accumulate(seen, axis=1)
+        to_come = np.logical_or.accumulate(seen[:, ::-1], axis=1)[:, ::-1]
+        return np.asarray(reached & to_come)
+
+    return between(rows)[:, :, None] & between(columns)[:, None, :]
+
+
 def fit_size(height: int, width: int, max_side: int) -> tuple[int, int]:
     """Size (h, w) at which the tower sees a photograph: shrunk to ``max_side`` if longer, never enlarged."""
     scale = min(1.0, max_side / max(height, width))

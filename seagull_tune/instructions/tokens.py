@@ -23,7 +23,7 @@ class TokenLayout:
     Attributes:
         image_token_id: id that is repeated for every image token.
         n_image_tokens: image tokens per image.
-        region_token_ids: ids of one region's tokens, in order (global, local).
+        region_token_ids: ids of one region's tokens, in order (global ones, local ones).
         keep_blanks: blanks before image and region keep their token, for a model that was tuned with it.
     """
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from seagull_tune.config.model import ModelSpec
+from seagull_tune.config.model import EXTRACTOR_SETTINGS, ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import ConfigError, did_you_mean
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
@@ -36,6 +36,7 @@ def assemble(spec: ModelSpec, seed: int = 0) -> tuple[SeagullForConditionalGener
         tokenizer, image_max_side=spec.image_max_side, image_mean=spec.image_mean, image_std=spec.image_std,
         image_grid=spec.image_grid, patch_size=spec.crop_side if released else spec.patch_size,
         patches_per_region=1 if released else spec.patches_per_region, view="square" if released else "native",
+        region_tokens=spec.region_token_counts, region_shape=spec.mfe_region,
     )  # fmt: skip
     layout = processor.layout
     config = sizes_of(
@@ -55,8 +56,8 @@ def sizes_of(spec: ModelSpec, text_config: PreTrainedConfig, **others: Any) -> S
     released = released_sizes(spec) if spec.mfe == "seagull" else {}
     return SeagullConfig(
         text_config=text_config, vision_tower=spec.vision_backbone,
-        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid, mfe=spec.mfe,
-        mfe_hidden=spec.mfe_hidden, mfe_dropout=spec.mfe_dropout, **released, **others,
+        vision_channels=VisionTower.channels_of(spec.vision_backbone), image_grid=spec.image_grid,
+        **spec.model_dump(include=set(EXTRACTOR_SETTINGS)), **released, **others,
     )  # fmt: skip
 
 
@@ -81,7 +82,8 @@ def outline(spec: ModelSpec) -> SeagullForConditionalGeneration:
             f"{did_you_mean(sizes.model_type, CONFIG_MAPPING.keys())}"
         ) from error
     references = {"language_model": spec.language_model, "vision_tower": spec.vision_tower}
-    return without_weights(sizes_of(spec, text_config, bases=references))
+    places = tuple(range(sum(spec.region_token_counts)))  # how many there are; which, only a tokenizer knows
+    return without_weights(sizes_of(spec, text_config, region_token_ids=places, bases=references))
 
 
 def without_weights(config: SeagullConfig) -> SeagullForConditionalGeneration:

@@ -258,6 +258,11 @@ def load_checkpoint(folder: Path, trainable: bool = False) -> tuple[SeagullForCo
             f"{folder}: the processor lays out {processor.image_grid**2} image tokens, "
             f"the model has {model.config.n_image_tokens}."
         )
+    if tuple(processor.layout.region_token_ids) != tuple(model.config.region_token_ids):
+        raise CheckpointError(
+            f"{folder}: the processor's placeholders of a region are {list(processor.layout.region_token_ids)}, "
+            f"the model's {list(model.config.region_token_ids)}. {_AGAIN}"
+        )
     return model, processor
 
 

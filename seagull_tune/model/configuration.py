@@ -32,7 +32,15 @@ class SeagullConfig(PreTrainedConfig):
             extractor ``seagull`` is built for one size.
         mfe_kept_inputs: inputs of layers that the released weights hold and nothing reads; 0 has none.
         mfe_dropout: dropout on the extractor's inputs and hidden activations.
-        image_token_id: id of ``<image>``; region_token_ids: ids of ``<global>`` and ``<local>``. They are placeholders:
+        mfe_tokens: global and local tokens per region.
+        mfe_global, mfe_local: whether the extractor has its global (maps) and its local (native patches) branch; one
+            that is off gives no tokens.
+        mfe_context: width of the ring around a region whose maps are read too, as a share of the square root of the
+            region's area; 0 reads none.
+        mfe_attention: whether region tokens attend to the image grid.
+        mfe_pooling: ``statistics``: mean and spread of maps and patches; ``mean``: means only.
+        image_token_id: id of ``<image>``; region_token_ids: ids of one region's tokens, global ones first. They are
+            placeholders:
             their embeddings are always replaced, so the language model's vocabulary is not resized.
         bases: where the frozen weights come from, ``embedded:NAME@sha256`` or ``hub:ID@revision``, by part.
         quantize: ``nf4`` where the language model's weights are rounded to 4 bits (adapters were trained on those).
@@ -51,6 +59,12 @@ class SeagullConfig(PreTrainedConfig):
     mfe: str = "mfe"
     mfe_hidden: int = 384
     mfe_dropout: float = 0.1
+    mfe_tokens: list[int] | tuple[int, ...] = (1, 1)
+    mfe_global: bool = True
+    mfe_local: bool = True
+    mfe_context: float = 0.0
+    mfe_attention: bool = False
+    mfe_pooling: str = "statistics"
     mfe_map_sides: list[int] | tuple[int, ...] = ()
     mfe_crop_side: int = 0
     mfe_kept_inputs: int = 0
@@ -67,8 +81,14 @@ class SeagullConfig(PreTrainedConfig):
 
     @property
     def n_region_tokens(self) -> int:
-        """Tokens per region: one global, one local."""
+        """Tokens per region, global and local ones together."""
         return len(self.region_token_ids)
+
+    @property
+    def region_token_counts(self) -> tuple[int, int]:
+        """Global and local tokens per region; 0 of a branch that is off."""
+        n_global, n_local = self.mfe_tokens
+        return n_global * self.mfe_global, n_local * self.mfe_local
 
     @property
     def text_width(self) -> int:

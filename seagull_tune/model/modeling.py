@@ -89,7 +89,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.mfe = build_extractor(config)
         own = config.token_scale == "own"
         self.region_norm = EmbeddingScale(config.text_width, own)
-        self.direct_head = DirectHead(config.text_width)
+        self.direct_head = DirectHead(config.text_width, config.region_token_counts)
         self.projector = ImageProjector(
             self.vision_tower.channels[config.image_level], config.text_width, config.projector_depth,
             standardized=config.mfe != "seagull",
@@ -253,7 +253,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         attention_mask: (B, L).
         pixel_values, region_masks, region_geometry, patches, patch_masks: see :meth:`encode_front`.
         statistics: the front's result instead, where it was cached.
-        mention_index: (M,) row of the region that each ``<global><local>`` pair stands for.
+        mention_index: (M,) row of the region that each group of region tokens stands for.
         mention_counts: (B,) mentions per sample.
         logits_index: (N,) rows of the flattened (B * L) positions at which logits are wanted; the vocabulary is
             wide, so nothing else is computed.

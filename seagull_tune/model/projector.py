@@ -102,16 +102,20 @@ class DirectHead(nn.Module):
 
     Presence and severity have a likeness each: one for both would call slight what is only unsure.
 
+    Where a region has several global or local tokens, their mean is read; where it has none of a kind, the others are.
+
     Args:
         width: D.
+        counts: global and local tokens per region.
     """
 
     levels: Tensor
     types: Tensor
     places: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, counts: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
+        self.counts = counts
         # Directions of words; drawn at random until `set_lexicon`.
         self.register_buffer("levels", normalize(torch.randn(2, len(QUALITY_LEVELS), width), dim=-1))
         self.register_buffer("types", normalize(torch.randn(len(DISTORTION_TYPES), width), dim=-1))
@@ -138,8 +142,9 @@ class DirectHead(nn.Module):
         self.types.copy_(normalize(types.float() - types.float().mean(dim=0), dim=-1))
 
     def forward(self, tokens: Tensor) -> DirectLogits:
-        """Logits from normalised region tokens (R, T, D): the first is the global one, the last the local one."""
-        overall, local = tokens[:, 0], tokens[:, -1]
+        """Logits from normalised region tokens (R, T, D): global ones first, local ones last."""
+        n_global, n_local = (count or tokens.shape[1] for count in self.counts)
+        overall, local = tokens[:, :n_global].mean(dim=1), tokens[:, -n_local:].mean(dim=1)
         levels = torch.einsum("rd,vld->rvl", overall, self.levels.to(tokens.dtype)) * self.level_scale + self.level_bias
         presence = self.presence_scale.exp() * self._likeness(local) + self.presence_bias  # (R, 8)
         # An ordinal model per type: a normal density around each severity's place, of one learned precision.

@@ -27,6 +27,7 @@ from seagull_tune.model.mfe import RegionStatistics
 from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
 
 _PER_REGION = ("maps", "geometry", "native", "coverage")
+_OPTIONAL = ("context",)  # per region too, where the extractor reads it
 _BATCH = 8
 
 
@@ -42,10 +43,18 @@ class FrontCache:
         self.folder = folder
         self.starts = np.concatenate([[0], np.cumsum(counts)])
         self._arrays: dict[str, np.ndarray] = {}
+        self._optional: tuple[str, ...] | None = None
+
+    @property
+    def per_region(self) -> tuple[str, ...]:
+        """Names of the arrays with one row per region."""
+        if self._optional is None:
+            self._optional = tuple(name for name in _OPTIONAL if (self.folder / f"{name}.npy").is_file())
+        return (*_PER_REGION, *self._optional)
 
     def __getstate__(self) -> dict[str, object]:
         # Memory maps are reopened in every worker instead of being copied to it.
-        return {"folder": self.folder, "starts": self.starts, "_arrays": {}}
+        return {"folder": self.folder, "starts": self.starts, "_arrays": {}, "_optional": None}
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._arrays:
@@ -61,7 +70,7 @@ class FrontCache:
         if not self._array("done")[row]:
             raise DataError(f"{self.folder}: row {row} was not computed; remove the folder, it is made again.")
         start, end = int(self.starts[row]), int(self.starts[row + 1])
-        entry = {name: np.asarray(self._array(name)[start:end]) for name in _PER_REGION}
+        entry = {name: np.asarray(self._array(name)[start:end]) for name in self.per_region}
         entry["image"] = np.repeat(np.asarray(self._array("image")[row])[None], end - start, axis=0)
         entry["grid"] = np.asarray(self._array("grid")[row])
         entry["counts"] = np.array([end - start])
@@ -80,8 +89,9 @@ def cache_key(rows: RoiDataset, model: SeagullForConditionalGeneration, processo
         "tower": [model.config.vision_tower, _tower_identity(model), model.config.image_grid],
         "processor": [
             processor.image_max_side, processor.image_mean, processor.image_std, processor.patch_size,
-            processor.patches_per_region,
+            processor.patches_per_region, processor.region_shape,
         ],
+        "extractor": [model.config.mfe_pooling, model.config.mfe_context],
         "format": 1,
     }  # fmt: skip
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -213,7 +223,8 @@ def _split(
     first = 0
     for position, (row, item) in enumerate(batch):
         last = first + len(item.labels)
-        result = {name: getattr(statistics, name)[first:last].numpy() for name in (*_PER_REGION, "image")}
+        rows = {name: getattr(statistics, name) for name in (*_PER_REGION, *_OPTIONAL, "image")}
+        result = {name: values[first:last].numpy() for name, values in rows.items() if values is not None}
         yield row, {**result, "grid": statistics.grid[position].numpy(), "counts": np.array([last - first])}
         first = last
 
@@ -230,8 +241,9 @@ def _compute(cache: FrontCache, results: Iterator[tuple[int, dict[str, np.ndarra
         if not arrays:
             arrays = _open_arrays(cache, result, n_rows)
         start, end = int(cache.starts[row]), int(cache.starts[row + 1])
-        for name in _PER_REGION:
-            arrays[name][start:end] = result[name]
+        for name in (*_PER_REGION, *_OPTIONAL):
+            if name in arrays:
+                arrays[name][start:end] = result[name]
         arrays["image"][row] = result["image"][0]
         arrays["grid"][row] = result["grid"]
         # Last, so that a kill in between leaves the row to be done again.
@@ -240,7 +252,8 @@ def _compute(cache: FrontCache, results: Iterator[tuple[int, dict[str, np.ndarra
 
 def _open_arrays(cache: FrontCache, result: Mapping[str, np.ndarray], n_rows: int) -> dict[str, np.ndarray]:
     """Opens the arrays for writing; makes them, sized from the first result, where they are not there yet."""
-    shapes = {name: (int(cache.starts[-1]), *result[name].shape[1:]) for name in _PER_REGION}
+    names = [name for name in (*_PER_REGION, *_OPTIONAL) if name in result]
+    shapes = {name: (int(cache.starts[-1]), *result[name].shape[1:]) for name in names}
     shapes["image"] = (n_rows, *result["image"].shape[1:])
     shapes["grid"] = (n_rows, *result["grid"].shape)
     shapes["done"] = (n_rows,)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MIXED_FIELDS = ("maps", "image", "geometry", "native", "coverage")
+MIXED_FIELDS = ("maps", "image", "geometry", "native", "coverage", "context")
 """Statistics of regions that are mixed; those of whole pictures (``grid``, ``counts``) stay."""
 
 PARTNER, SHARE = "mixed_with", "mixed_share"
@@ -34,7 +34,8 @@ def mixing(alpha: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
         share = shares.sample()
         share = torch.maximum(share, 1.0 - share)  # a region stays mostly itself, so its own row is its own
         partner = torch.randperm(len(statistics["maps"]))
-        mixed = {name: torch.lerp(statistics[name][partner], statistics[name], share) for name in MIXED_FIELDS}
+        there = [name for name in MIXED_FIELDS if name in statistics]
+        mixed = {name: torch.lerp(statistics[name][partner], statistics[name], share) for name in there}
         return {**batch, "statistics": {**statistics, **mixed}, PARTNER: partner, SHARE: share}
 
     return mix

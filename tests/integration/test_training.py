@@ -25,7 +25,7 @@ from seagull_tune.instructions.rules import TASK_RULES
 from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
 from seagull_tune.training.trainer import STAGING, last_checkpoint
 from seagull_tune.tune.recipe import train
-from tests.tiny import make_tiny_model
+from tests.tiny import make_tiny_model, our_mfe
 from tests.tiny_data import make_tiny_dataset
 
 pytestmark = pytest.mark.integration
@@ -143,6 +143,20 @@ def test_the_released_extractor_trains_and_answers_but_is_not_cached(data: Path,
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
     parts = {p["part"]: p for p in json.loads((tmp_path / "run" / "run.json").read_text())["train"]["parts"]}
     assert parts["mfe"]["trained"] == parts["mfe"]["total"] > 0
+    rendered = RoiDataset(data, "validation")[0]
+    assert RegionAssessor.from_pretrained(folder).assess(rendered.image, rendered.regions)
+
+
+def test_every_part_of_our_extractor_trains_from_the_cache_and_answers(data: Path, tmp_path: Path) -> None:
+    settings = {"mfe_context": 0.25, "mfe_tokens": (2, 2), "mfe_attention": True}
+    save_checkpoint(*make_tiny_model(settings=settings), tmp_path / "start")
+    steps = {"steps": 24, "batch_size": 6, "learning_rates": {"mfe": 3e-3, "direct_head": 3e-3}}
+    folder = train(_config(tmp_path / "run", data, tmp_path / "start", optimisation=steps, **TEXT))
+    kinds = [_log(tmp_path / "run", f"loss_direct_{kind}").values() for kind in ("quality", "importance", "severity")]
+    losses = [sum(step) for step in zip(*kinds, strict=True)]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
+    attention = our_mfe(load_checkpoint(folder)[0]).attention
+    assert attention is not None and bool(attention.to_tokens.weight.any()), "it starts at 0"
     rendered = RoiDataset(data, "validation")[0]
     assert RegionAssessor.from_pretrained(folder).assess(rendered.image, rendered.regions)
 

@@ -11,6 +11,7 @@ from seagull_tune.data.visual import (
     GEOMETRY,
     MIN_SIDE,
     VisualInputs,
+    box_masks,
     fit_size,
     patch_corners,
     region_geometry,
@@ -206,6 +207,27 @@ def test_patches_hold_the_photographs_own_pixels() -> None:
         np.testing.assert_array_equal(out.patch_masks[0, slot], mask[y : y + S, x : x + S])
 
 
+@pytest.mark.parametrize("side", [1, 5, 12])
+def test_a_small_region_is_read_at_the_photographs_own_resolution(side: int) -> None:
+    # Every pixel of a patch has a value of its own, so that any resampling would show.
+    height, width = 256, 300
+    number = np.arange(height * width).reshape(height, width)
+    image = np.stack([number % 251, number // 251 % 251, number // 251**2], axis=2).astype(np.uint8)
+    mask = _box(height, width, 101, 77, 101 + side, 77 + side)
+    out = _inputs(image, mask[None], max_side=64)
+    there = np.flatnonzero(out.patch_masks[0].any(axis=(1, 2)))
+    assert len(there) >= 1
+    seen: set[int] = set()
+    for slot in there:
+        patch = out.patches[0, slot].astype(int)
+        values = patch[0] + 251 * patch[1]
+        assert (np.diff(values, axis=1) % 251**2 == 1).all() and (np.diff(values, axis=0) % 251**2 == width).all()
+        seen |= set(values[out.patch_masks[0, slot] == 1].tolist())
+    assert seen <= set((number[mask] % 251**2).tolist()) and len(seen) >= side * side // 2
+    again = _inputs(image, mask[None], max_side=64)
+    np.testing.assert_array_equal(out.patches, again.patches, err_msg="the choice is deterministic")
+
+
 def test_missing_patches_carry_no_mask() -> None:
     out = _inputs(_astronaut(64, 64), _dot((64, 64), 30, 30)[None])
     assert out.patch_masks.sum() >= 1
@@ -219,6 +241,16 @@ def test_an_image_smaller_than_a_patch() -> None:
     out = visual_inputs(image, masks, max_side=96, mean=(0.5,) * 3, std=(0.5,) * 3, patch_size=64, patches_per_region=2)
     assert out.patch_masks.reshape(2, -1).sum(axis=1).tolist() == [MIN_SIDE * 40, 1], "padding carries no mask"
     np.testing.assert_array_equal(out.patches[0, 0, :, :MIN_SIDE, :40], image.transpose(2, 0, 1))
+
+
+def test_boxes_of_masks() -> None:
+    ring = np.zeros((3, 9, 11), bool)
+    ring[0, 2:6, 3:8] = True
+    ring[0, 3:5, 4:7] = False
+    ring[1, 0, 10] = ring[1, 8, 0] = True
+    boxes = box_masks(ring)
+    np.testing.assert_array_equal(boxes[0], _box(9, 11, 3, 2, 8, 6))
+    assert boxes[1].all() and not boxes[2].any()
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from seagull_tune.model.checkpoint import load_checkpoint, model_id, read_manife
 from seagull_tune.model.lora import add_lora, is_lora_parameter, merge_lora
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.tune.recipe import MODEL_INPUTS
-from tests.tiny import our_mfe
+from tests.tiny import our_branches
 from tests.unit.model.conftest import Picture
 from tests.unit.model.test_modeling import make_items
 
@@ -70,7 +70,7 @@ def test_measured_constants_travel(fresh: Tiny, visual: dict[str, Any], tmp_path
     save_checkpoint(model, processor, tmp_path / "m")
     loaded, _ = load_checkpoint(tmp_path / "m")
     assert loaded.mfe.measured
-    means = [our_mfe(m).local_branch.standardize.mean for m in (loaded, model)]
+    means = [our_branches(m)[1].standardize.mean for m in (loaded, model)]
     assert torch.equal(*means)
 
 

@@ -11,7 +11,7 @@ import torch
 from seagull_tune.data.processor import SeagullProcessor, visual_tensors
 from seagull_tune.model.mfe import RegionStatistics, Standardizer
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
-from tests.tiny import our_mfe, our_statistics
+from tests.tiny import our_branches, our_statistics
 from tests.unit.model.conftest import Picture
 
 Tiny = tuple[SeagullForConditionalGeneration, SeagullProcessor]
@@ -31,7 +31,8 @@ def test_front_shapes(tiny: Tiny, statistics: RegionStatistics) -> None:
     # The last region of each photograph is everything, so its statistics are the whole image's.
     for last in (2, 5):
         torch.testing.assert_close(statistics.maps[last], statistics.image[last])
-    assert not any(value.requires_grad for value in vars(statistics).values())
+    assert statistics.context is None
+    assert not any(value.requires_grad for value in vars(statistics).values() if value is not None)
 
 
 def test_a_photograph_alone_equals_one_in_a_batch(
@@ -83,7 +84,7 @@ def test_measured_constants(fresh: Tiny, visual: dict[str, Any]) -> None:
     statistics.native[0, 1:] = 1e6  # no patch is there, so nothing of it may enter the constants
     model.mfe.measure(statistics)
     assert model.mfe.measured
-    branch = our_mfe(model).local_branch.standardize
+    branch = our_branches(model)[1].standardize
     there = branch(statistics.native[statistics.coverage > 0])
     clipped = there.abs() >= branch.limit
     live = (branch.spread > 1e-3) & ~clipped.any(dim=0)

@@ -62,6 +62,14 @@ def test_tokens_from_the_cache_equal_those_from_pixels(tiny: Tiny, rows: RoiData
     assert float((first - second).norm() / second.norm()) < 1e-2
 
 
+def test_the_ring_around_regions_is_cached_too(rows: RoiDataset, tmp_path: Path) -> None:
+    ringed = make_tiny_model(settings={"mfe_context": 0.25})
+    cached = build_front_cache(rows, *ringed, tmp_path, workers=0, chosen=[0, 5]).sample_statistics([0, 5])
+    fresh = front_statistics(rows, *ringed, [0, 5])
+    assert cached.context is not None and fresh.context is not None
+    torch.testing.assert_close(cached.context, fresh.context, rtol=1e-2, atol=1e-2)
+
+
 def test_a_finished_cache_runs_the_tower_no_more(tiny: Tiny, rows: RoiDataset, finished: Path) -> None:
     calls: list[int] = []
     handle = tiny[0].vision_tower.register_forward_hook(lambda *_: calls.append(1))
@@ -143,12 +151,17 @@ def test_the_key_follows_everything_that_matters(tiny: Tiny, rows: RoiDataset, d
     keys = {base, cache_key(RoiDataset(data, "validation"), model, processor)}
     changes: list[dict[str, Any]] = [
         {"image_max_side": 80}, {"patch_size": 24}, {"patches_per_region": 4}, {"image_mean": (0.4, 0.5, 0.5)},
+        {"region_shape": "box"},
     ]  # fmt: skip
     for change in changes:
         keys.add(cache_key(rows, model, SeagullProcessor(make_tokenizer(), **(sizes | change))))
     keys.add(cache_key(rows, make_tiny_model(seed=1)[0], processor))
     keys.add(cache_key(rows, make_tiny_model(tower="test_resnet")[0], processor))
-    assert len(keys) == 8
+    for settings in ({"mfe_context": 0.25}, {"mfe_pooling": "mean"}):
+        keys.add(cache_key(rows, make_tiny_model(settings=settings)[0], processor))
+    assert len(keys) == 11
+    attending = make_tiny_model(settings={"mfe_attention": True})[0]
+    assert cache_key(rows, attending, processor) == base, "it reads the same, so one cache serves both"
 
 
 def test_a_full_disk_is_told_and_leaves_no_trap(

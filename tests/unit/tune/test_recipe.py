@@ -28,7 +28,7 @@ from seagull_tune.tune.recipe import (
     visited_rows,
     visits_per_row,
 )
-from tests.tiny import make_tiny_model, our_mfe
+from tests.tiny import make_tiny_model, our_branches
 from tests.tiny_data import make_tiny_dataset
 
 
@@ -69,7 +69,7 @@ def test_constants_are_measured_on_the_training_rows(
     assert prepared.model.mfe.measured
     statistics = front_statistics(rows, prepared.model, prepared.processor, range(len(rows)))
     expected = statistics.maps.double().mean(dim=0).float()
-    torch.testing.assert_close(our_mfe(prepared.model).global_branch.standardize.mean, expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(our_branches(prepared.model)[0].standardize.mean, expected, rtol=1e-3, atol=1e-3)
     grid = statistics.grid.flatten(0, 1).double().mean(dim=0).float()
     assert prepared.model.projector.standardize is not None
     torch.testing.assert_close(prepared.model.projector.standardize.mean, grid, rtol=1e-3, atol=1e-3)
@@ -81,14 +81,12 @@ def test_constants_that_a_model_brings_are_kept(tmp_path: Path, data: Path, chec
     from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
 
     model, processor = load_checkpoint(checkpoint)
-    extractor = our_mfe(model)
-    width = extractor.global_branch.standardize.mean.shape[0]
-    for standardizer in (extractor.global_branch.standardize, extractor.local_branch.standardize):
+    branches = our_branches(model)
+    for standardizer in (branch.standardize for branch in branches):
         standardizer.measure(torch.randn(3, standardizer.mean.shape[0]) + 5)
     save_checkpoint(model, processor, tmp_path / "measured")
     prepared = prepare(_config(tmp_path, data, init=str(tmp_path / "measured")))
-    assert torch.equal(our_mfe(prepared.model).global_branch.standardize.mean, extractor.global_branch.standardize.mean)
-    assert width == our_mfe(prepared.model).global_branch.standardize.mean.shape[0]
+    assert torch.equal(our_branches(prepared.model)[0].standardize.mean, branches[0].standardize.mean)
 
 
 def test_the_facts_of_a_run_name_data_devices_and_parts(tmp_path: Path, data: Path, checkpoint: Path) -> None:
