@@ -180,16 +180,6 @@ def test_a_process_of_zero3_whose_batch_has_no_region_does_not_hang(
     )
 
 
-@pytest.mark.usefixtures("_deepspeed")
-def test_4_bit_weights_under_zero3_are_refused_before_anything_is_loaded(
-    project_root: Path, folder: Path, launchers: dict[str, Path]
-) -> None:
-    config = _config(folder, "small", folder / "nowhere", folder / "nowhere", lora={"quantize": "nf4"})
-    done = _launch(project_root, launchers["zero3"], config)
-    assert done.returncode != 0
-    assert "ConfigError: lora.quantize is nf4, and the launcher asked for ZeRO-3" in done.stderr
-
-
 def test_the_shipped_launcher_configurations_are_whole(project_root: Path) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
