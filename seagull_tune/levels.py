@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 QUALITY_LEVELS: tuple[str, ...] = ("bad", "poor", "fair", "good", "excellent")
 """Quality words, worst first (the ITU-R BT.500 five-grade scale)."""
@@ -128,9 +129,10 @@ def nearest_level(score: float, names: Sequence[str] = QUALITY_LEVELS) -> str:
 def said_severity(probabilities: Sequence[float]) -> int:
     """The severity 0..5 that six probabilities (``none`` first) amount to.
 
-    First whether the type is there at all (:data:`PRESENT`), then how severe: the most probable of six words could be
-    "none" for a type that is there, where belief is spread over the others.
+    First whether the type is there at all (:data:`PRESENT`), then how severe it is if so: the median, since severities
+    have an order, and belief that is split between slight and serious should say neither.
     """
     if 1.0 - probabilities[0] < PRESENT:
         return 0
-    return max(range(1, len(probabilities)), key=probabilities.__getitem__)
+    shares = list(accumulate(probabilities[1:]))
+    return next(severity for severity, share in enumerate(shares, start=1) if share >= shares[-1] / 2.0)

@@ -66,3 +66,17 @@ def test_the_nearest_word() -> None:
     assert [nearest_level(score) for score in (0.0, 0.12, 0.125, 0.5, 0.9)] == [
         "bad", "bad", "poor", "fair", "excellent",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "said"),
+    [
+        ((0.6, 0.1, 0.1, 0.1, 0.1, 0.0), 0),  # more likely absent
+        ((0.4, 0.3, 0.1, 0.1, 0.1, 0.0), 1),  # there, though "none" is the likeliest word
+        ((0.1, 0.3, 0.1, 0.1, 0.1, 0.3), 3),  # split between the ends: the middle
+        ((0.5, 0.25, 0.25, 0.0, 0.0, 0.0), 1),
+        ((0.0, 0.0, 0.0, 0.0, 0.0, 1.0), 5),
+    ],
+)
+def test_the_severity_that_is_said(probabilities: tuple[float, ...], said: int) -> None:
+    assert said_severity(probabilities) == said
