@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import pytest
 
-from seagull_tune.levels import level_score, nearest_level, soft_levels
+from seagull_tune.levels import level_score, nearest_level, said_severity, soft_levels
 
 SCORES = [0.0, 1e-6, 0.05, 0.25, 0.3, 0.374, 0.376, 0.5, 0.61, 0.875, 0.99, 1.0]
 
