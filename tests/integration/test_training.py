@@ -25,17 +25,15 @@ from seagull_tune.instructions.rules import TASK_RULES
 from seagull_tune.model.checkpoint import load_checkpoint, save_checkpoint
 from seagull_tune.training.trainer import STAGING, last_checkpoint
 from seagull_tune.tune.recipe import train
-from tests.tiny import make_tiny_model, our_mfe
+from tests.tiny import make_tiny_model
 from tests.tiny_data import make_tiny_dataset
 
 pytestmark = pytest.mark.integration
 torch.set_num_threads(1)
 
 TEXT: dict[str, Any] = {
-    "stage": {"language_model": "lora"},
-    "lora": {"rank": 4},
-    "losses": {"answer": 1.0, "level": 1.0},
-}
+    "stage": {"language_model": "lora"}, "lora": {"rank": 4}, "losses": {"answer": 1.0, "level": 1.0},
+}  # fmt: skip
 CORE_TASKS = {name: 0.0 for name, rule in TASK_RULES.items() if not rule.core and rule.pictures == 1}
 """Weights that leave the later tasks out: sixty steps do not teach a tiny model eleven kinds of answers."""
 
@@ -102,7 +100,7 @@ def test_resume_gives_the_curve_of_a_run_that_was_not_stopped(
     changes: dict[str, Any] = {"optimisation": {"passes": 3, "batch_size": 4}, "save_every": 5, "keep": 9}
     if stage == "finetune":
         changes |= {"stage": TEXT["stage"], "lora": {"rank": 4, "dropout": dropout}}
-        changes |= {"losses": {"answer": 1.0, "level": 1.0, "ranking": 0.5}}
+        changes |= {"losses": {**TEXT["losses"], "ranking": 0.5}}
     config = _config(tmp_path / "run", data, starts[dropout], **changes)
     whole = train(config)
     run = tmp_path / "run"
@@ -122,8 +120,6 @@ def test_resume_gives_the_curve_of_a_run_that_was_not_stopped(
 
     again = train(config, resume=True)
     _assert_same_curve(_log(run), _log(tmp_path / "whole"))
-    resumed = json.loads((run / "run.json").read_text())["train"]["resumed_from"]
-    assert [entry["checkpoint"] for entry in resumed] == ["checkpoint-5"]
     first, second = (load_checkpoint(path)[0].state_dict() for path in (again, tmp_path / "whole" / "model"))
     # A mapping: a failure names the tensor.
     torch.testing.assert_close({name: first[name] for name in second}, dict(second), rtol=0, atol=1e-6)
@@ -147,20 +143,6 @@ def test_the_released_extractor_trains_and_answers_but_is_not_cached(data: Path,
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
     parts = {p["part"]: p for p in json.loads((tmp_path / "run" / "run.json").read_text())["train"]["parts"]}
     assert parts["mfe"]["trained"] == parts["mfe"]["total"] > 0
-    rendered = RoiDataset(data, "validation")[0]
-    assert RegionAssessor.from_pretrained(folder).assess(rendered.image, rendered.regions)
-
-
-def test_every_part_of_our_extractor_trains_from_the_cache_and_answers(data: Path, tmp_path: Path) -> None:
-    settings = {"mfe_context": 0.25, "mfe_tokens": (2, 2), "mfe_attention": True}
-    save_checkpoint(*make_tiny_model(settings=settings), tmp_path / "start")
-    steps = {"steps": 24, "batch_size": 6, "learning_rates": {"mfe": 3e-3, "direct_head": 3e-3}}
-    folder = train(_config(tmp_path / "run", data, tmp_path / "start", optimisation=steps, **TEXT))
-    kinds = [_log(tmp_path / "run", f"loss_direct_{kind}").values() for kind in ("quality", "importance", "severity")]
-    losses = [sum(step) for step in zip(*kinds, strict=True)]
-    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:3])
-    attention = our_mfe(load_checkpoint(folder)[0]).attention
-    assert attention is not None and bool(attention.to_tokens.weight.any()), "it starts at 0"
     rendered = RoiDataset(data, "validation")[0]
     assert RegionAssessor.from_pretrained(folder).assess(rendered.image, rendered.regions)
 
