@@ -27,9 +27,9 @@ from seagull_tune.errors import DataError, MissingDependencyError
 _POLL_SECONDS = 2.0
 """How often a cluster that has nothing to report is asked whether it is still there."""
 _MISSES = 5
-"""A cluster whose head was asked so often in a row without an answer is gone: after 10 seconds where the head refuses, 20
-where it is silent. Ray itself ends the process after a minute. Questions are counted, not seconds, because seconds also
-pass while this process does not run."""
+"""A cluster whose head was asked so often in a row without an answer is gone: after 10 seconds where it refuses, 20
+where it is silent; Ray itself ends the process after a minute. Questions are counted, not seconds, because seconds also
+pass while this process gets no processor time."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
