@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,8 +26,10 @@ from seagull_tune.errors import DataError, MissingDependencyError
 
 _POLL_SECONDS = 2.0
 """How often a cluster that has nothing to report is asked whether it is still there."""
-_UNREACHABLE_SECONDS = 15.0
-"""A cluster whose head has not answered for so long is gone. Ray itself ends the process after a minute."""
+_MISSES = 5
+"""A cluster whose head was asked so often in a row without an answer is gone: after 10 seconds where it refuses, 20
+where it is silent; Ray itself ends the process after a minute. Questions are counted, not seconds, because seconds also
+pass while this process gets no processor time."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -165,7 +166,7 @@ class RayExecutor:
         """Give every free actor a task until none is left; look after the cluster while nothing comes back."""
         options = {"num_cpus": 1, "num_gpus": self.gpus, "max_restarts": -1, "max_task_retries": -1}
         actor = ray.remote(_Actor).options(**options)
-        head, last_seen = ray.get_runtime_context().gcs_address, time.monotonic()
+        head, misses = ray.get_runtime_context().gcs_address, 0
         free = [actor.remote() for _ in range(workers)]
         left = list(reversed(tasks))
         running: dict[Any, Any] = {}
@@ -177,9 +178,8 @@ class RayExecutor:
             for reference in ready:
                 free.append(running.pop(reference))
                 yield ray.get(reference)
-            if ready or _answers(head):
-                last_seen = time.monotonic()
-            elif time.monotonic() - last_seen > _UNREACHABLE_SECONDS:
+            misses = 0 if ready or _answers(head) else misses + 1
+            if misses == _MISSES:
                 raise _cluster_gone(self.address, f"its head {head} no longer answers")
 
 

@@ -84,8 +84,7 @@ def kill_in_the_middle(
     script.write_text(_SCRIPT)
     command = [sys.executable, str(script), str(out), config.model_dump_json(exclude_unset=True)]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {})}
-    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL, start_new_session=True)
-    wait_for(lambda: finished(out) or process.poll() is not None)
+    process = _begun(command, variables, out)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the build ended before it could be killed: give it more samples"
     if not wait_for(is_gone or (lambda: not _group_exists(process.pid))):
@@ -93,6 +92,15 @@ def kill_in_the_middle(
             os.killpg(process.pid, signal.SIGKILL)
         pytest.fail("worker processes outlived the build that was killed")
     return finished(out)
+
+
+def _begun(command: list[str], variables: Mapping[str, str], out: Path, attempts: int = 3) -> subprocess.Popen[bytes]:
+    """A build whose first shard is there; one that refuses is begun again, as its message says (Ray's cluster may not
+    start in time on a busy machine).
+    """
+    process = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: finished(out) or process.poll() is not None)
+    return _begun(command, variables, out, attempts - 1) if process.poll() and attempts > 1 else process
 
 
 def _group_exists(group: int) -> bool:

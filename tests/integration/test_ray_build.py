@@ -8,13 +8,12 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data_builders import executors
 from data_builders.executors import RayExecutor
 from data_builders.pipeline import build_dataset
 from seagull_tune.config.data import BuildConfig
@@ -42,10 +41,18 @@ def ray_folder() -> Iterator[Path]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves its workers where other tests run beside them
         yield folder
-    left = not wait_for(lambda: not _users_of(folder))
-    who = _users_of(folder)
-    shutil.rmtree(folder)
-    assert not left, f"processes of Ray outlived the tests: {who}"
+    wait_for(lambda: not _users_of(folder))
+    left = _users_of(folder)
+    _switch_off(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not left, f"processes of Ray outlived the tests: {left}"
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """The files that a process has open, by its folder in /proc."""
+    for name in os.listdir(process / "fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(process / "fd" / name)
 
 
 def _users_of(folder: Path, but: tuple[str, ...] = ()) -> dict[int, str]:
@@ -55,43 +62,47 @@ def _users_of(folder: Path, but: tuple[str, ...] = ()) -> dict[int, str]:
         but: names that do not count.
     """
     found = {}
-    for link in Path("/proc").glob("[0-9]*/fd/*"):  # Linux; nothing is found elsewhere
-        process = int(link.parts[2])
-        try:
-            if process != os.getpid() and os.readlink(link).startswith(f"{folder}/"):
-                found[process] = link.parents[1].joinpath("cmdline").read_bytes().decode().replace("\0", " ").strip()
-        except OSError:  # it has ended, or is not ours to look at
-            continue
-    return {process: name for process, name in found.items() if name not in but}
+    for number in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else []):  # nothing on macOS
+        process = Path("/proc", number)
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is not ours to look at
+            if int(number) != os.getpid() and any(file.startswith(f"{folder}/") for file in _open_files(process)):
+                found[int(number)] = (process / "cmdline").read_bytes().decode().replace("\0", " ").strip()
+    return {number: name for number, name in found.items() if name not in but}
 
 
-def _switch_off(folder: Path) -> None:
-    """End all processes of Ray that keep their logs in a folder at once, as when the machine is switched off."""
-    for process in _users_of(folder):
+def _switch_off(folder: Path, but: Collection[int] = ()) -> None:
+    """End all processes of Ray that keep their logs in a folder at once, as when the machine is switched off.
+
+    Args:
+        but: processes that stay.
+    """
+    for process in set(_users_of(folder)) - set(but):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
 
 
-def _start_cluster(attempts: int = 3) -> Any:
-    """A cluster of one node with two processors.
+def _start_cluster(folder: Path, attempts: int = 3) -> Any:
+    """A cluster of one node with two processors, which keeps its logs in a folder.
 
     Ray gives a new node 30 s to report; on a busy machine the first one may need longer to be read from the disk.
     """
     from ray.cluster_utils import Cluster
 
     lean = {"num_cpus": 2, "include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    there = _users_of(folder)
     try:
         return Cluster(initialize_head=True, head_node_args=lean)
     except Exception:  # Ray raises bare ones where starting takes too long
+        _switch_off(folder, but=there)  # it leaves behind what did start
         if attempts == 1:
             raise
-        return _start_cluster(attempts - 1)
+        return _start_cluster(folder, attempts - 1)
 
 
 @pytest.fixture(scope="module")
 def cluster(ray_folder: Path) -> Iterator[str]:
     """The address of a cluster that all tests share."""
-    made = _start_cluster()
+    made = _start_cluster(ray_folder)
     yield made.address
     made.shutdown()
 
@@ -168,10 +179,9 @@ def test_a_killed_build_takes_its_own_cluster_along(
 
 
 def test_a_cluster_that_goes_away_in_the_middle(
-    cluster: str, photographs: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, ray_folder: Path, photographs: Path, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(executors, "_UNREACHABLE_SECONDS", 2.0)
-    out, other = tmp_path / "set", _start_cluster()
+    out, other = tmp_path / "set", _start_cluster(ray_folder)
 
     def go_away() -> None:
         wait_for(lambda: finished(out))
