@@ -20,13 +20,14 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from data_builders.calibrate import named_variants
+from data_builders.calibrate import named_variants, whole_from_one
 from seagull_tune.distortions.base import Variant
 from seagull_tune.distortions.registry import VARIANTS
 from seagull_tune.distortions.severity import severity_table
@@ -88,6 +89,9 @@ def print_table(keys: Sequence[Key], measured: Sequence[dict[Key, list[float]]])
     for key in keys:
         qualities = np.array([photograph[key] for photograph in measured])  # (photographs, levels)
         levels = VARIANTS[key].levels
+        if not levels:
+            print(f"{'/'.join(key):28s}  offers no severity")
+            continue
         falls = np.diff(qualities, axis=1) < 0
         share = float(falls.mean()) if falls.size else 1.0
         medians = np.median(qualities, axis=0)
@@ -110,9 +114,9 @@ def main() -> None:
     """Run the benchmark; status 1 where a bar is missed, 2 with one sentence where it cannot run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--count", type=int, default=60, help="photographs (default 60)")
+    parser.add_argument("--count", type=whole_from_one, default=60, help="photographs (default 60)")
     parser.add_argument("--variants", nargs="+", default=[], metavar="TYPE/NAME", help="these only (default: all)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--workers", type=whole_from_one, default=2, help="processes (default 2)")
     options = parser.parse_args()
     try:
         keys = [(variant.type, variant.variant) for variant in named_variants(options.variants)]
@@ -124,6 +128,9 @@ def main() -> None:
                 print(f"\r{len(measured)}/{len(chosen)} photographs", end="", file=sys.stderr, flush=True)
     except SeagullError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenProcessPool:
+        print("A worker process died, most often for lack of memory: run with fewer --workers.", file=sys.stderr)
         raise SystemExit(2) from None
     print(f"\nSeverities over {len(chosen)} photographs ({MEASURE_VERSION})")
     met = print_table(keys, measured)

@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,14 @@ import numpy as np
 import skimage.data
 import yaml
 
-from data_builders.calibration_report import VariantFit, write_report
+from data_builders.calibration_report import VariantFit, check_report, write_report
 from seagull_tune.config.base import resolve_asset
 from seagull_tune.config.distortions import SeverityLevel, SeverityTable
 from seagull_tune.distortions.base import Image, Variant
 from seagull_tune.distortions.registry import VARIANTS, get_variant
 from seagull_tune.distortions.severity import SEVERITY_ASSET, severity_table
 from seagull_tune.errors import DataError, SeagullError
-from seagull_tune.files import atomic_write_text
+from seagull_tune.files import atomic_write_text, why_not_written
 from seagull_tune.fullref.measure import MEASURE_VERSION, Reference, measure_regions
 
 TARGETS = (0.75, 0.56, 0.38, 0.22, 0.10)
@@ -79,8 +80,10 @@ def folder_photographs(folder: Path, count: int) -> list[Image]:
     That order leaves the end of the list, which benchmarks test on, alone.
 
     Raises:
-        DataError: the folder has no readable ``*.jpg`` or ``*.png``.
+        DataError: there is no such folder, or it has no readable ``*.jpg`` or ``*.png``.
     """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder} of photographs. Name one with --images.")
     files = sorted(
         (path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"}),
         key=lambda path: hashlib.sha256(path.stem.encode()).hexdigest(),
@@ -179,8 +182,14 @@ def _fits(variants: Sequence[Variant], photographs: Sequence[Photograph], worker
         return
     # Forked, so that the processes share the photographs; one thread each, since the variants fill the processors.
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, context, initializer=partial(_start_worker, photographs)) as pool:
-        yield from pool.map(_fit_shared, [(variant.type, variant.variant) for variant in variants])
+    try:
+        with ProcessPoolExecutor(workers, context, initializer=partial(_start_worker, photographs)) as pool:
+            yield from pool.map(_fit_shared, [(variant.type, variant.variant) for variant in variants])
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"A worker process died (most often for lack of memory; {workers} ran), and nothing was written. Run again "
+            "with fewer --workers, or a smaller --count."
+        ) from error
 
 
 _shared: Sequence[Photograph] = ()
@@ -243,12 +252,19 @@ def table_of(fits: Sequence[VariantFit], measured_on: str, kept: SeverityTable |
 
 
 def write_table(table: SeverityTable, path: Path) -> None:
-    """Write the table as YAML, atomically."""
+    """Write the table as YAML, atomically.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
     header = (
         "# Fitted by data_builders.calibrate, do not edit by hand. quality: the median that was measured with params.\n"
     )
     text = header + yaml.safe_dump(table.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
-    atomic_write_text(path, text)
+    try:
+        atomic_write_text(path, text)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {why_not_written(error)}. Name another file with --out.") from error
 
 
 def named_variants(names: Sequence[str]) -> tuple[Variant, ...]:
@@ -262,6 +278,17 @@ def named_variants(names: Sequence[str]) -> tuple[Variant, ...]:
             raise DataError(f"--variants {name!r}: write TYPE/NAME, for example blur/shake.")
     chosen = {get_variant(*name.split("/")) for name in names}
     return tuple(variant for variant in VARIANTS.values() if not names or variant in chosen)
+
+
+def whole_from_one(text: str) -> int:
+    """A number of things on a command line.
+
+    Raises:
+        argparse.ArgumentTypeError: not a whole number from 1.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: a whole number from 1")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -279,20 +306,39 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: python -m data_builders.calibrate --images photos --count 28 --variants blur/shake",
     )
     parser.add_argument("--images", type=Path, help="folder of photographs; default: bsds500 of SEAGULL_TUNE_TEST_DATA")
-    parser.add_argument("--count", type=int, default=36, help="how many photographs of the folder (default 36)")
+    parser.add_argument(
+        "--count", type=whole_from_one, default=36, help="how many photographs of the folder (default 36)"
+    )
     parser.add_argument(
         "--variants", nargs="+", default=[], metavar="TYPE/NAME", help="fit these only; the others stay as they are"
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes, one variant each (default: all processors)"
-    )
+        "--workers", type=whole_from_one, default=os.cpu_count() or 1,
+        help="processes, one variant each (default: all processors)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, help=f"file to write (default: {SEVERITY_ASSET} of this checkout)")
     parser.add_argument("--report", type=Path, metavar="FILE.png", help="also draw the fitted curves")
     return parser
 
 
+def check_writable(path: Path) -> None:
+    """Check, before a long fit, that a file can be written where it is to be.
+
+    Raises:
+        DataError: it is a folder itself, or nothing can be made in its place.
+    """
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise DataError(f"{path} cannot be written: name a file in a folder that may be written to.")
+
+
 def _run(options: argparse.Namespace) -> None:
     variants = named_variants(options.variants)
+    out = options.out or resolve_asset(SEVERITY_ASSET)
+    check_writable(out)
+    if options.report is not None:
+        check_report(options.report)
+        check_writable(options.report)
     kept = severity_table() if options.variants else None
     if kept is not None:
         check_comparable(kept)
@@ -304,10 +350,11 @@ def _run(options: argparse.Namespace) -> None:
     if folder is not None:
         more = folder_photographs(folder, options.count)
         images += more
-        measured_on += f" and {len(more)} of {folder.parent.name}"
+        place = folder.resolve()
+        measured_on += f" and {len(more)} of {place.parent.name if place.name == 'images' else place.name}"
     fits = fit_all(variants, [Photograph.of(image) for image in images], options.workers)
     table = table_of(fits, f"{measured_on}; measure {MEASURE_VERSION}", kept)
-    write_table(table, options.out or resolve_asset(SEVERITY_ASSET))
+    write_table(table, out)
     if options.report is not None:
         write_report(fits, TARGETS, options.report)
         print(f"Curves: {options.report}")

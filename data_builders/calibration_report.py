@@ -34,6 +34,16 @@ class VariantFit:
     levels: tuple[SeverityLevel, ...]
 
 
+def check_report(path: Path) -> None:
+    """Check the name of a report, before a long fit.
+
+    Raises:
+        DataError: it does not end in ``.png``.
+    """
+    if path.suffix.lower() != ".png":
+        raise DataError(f"{path}: the report is a PNG picture; name a file that ends in .png.")
+
+
 def write_report(fits: Sequence[VariantFit], targets: Sequence[float], path: Path) -> None:
     """Draw the curves into a PNG file: lines are measured on the grid, dots are the fitted severities.
 
@@ -45,8 +55,7 @@ def write_report(fits: Sequence[VariantFit], targets: Sequence[float], path: Pat
     Raises:
         DataError: the path does not end in ``.png``.
     """
-    if path.suffix.lower() != ".png":
-        raise DataError(f"{path}: the report is a PNG picture; name a file that ends in .png.")
+    check_report(path)
     types = [name for name in DISTORTION_TYPES if any(fit.type == name for fit in fits)]
     columns = min(_COLUMNS, len(types))
     rows = -(-len(types) // columns)

@@ -122,9 +122,9 @@ def evaluate_photographs(config: EvaluateConfig, out: Path) -> Path:
     print(summary.describe(), flush=True)
     baselines = Baselines.load(model) if (model / BASELINES_FILE).is_file() else None
     figures = evaluate_model(assessor, RoiDataset(data, "test"), config.evaluation, out, baselines).metrics
+    print(figures_in_words(figures), flush=True)
     if out.resolve() == model.resolve().parent / METRICS:
         write_card(model)
-    print(figures_in_words(figures), flush=True)
     return out
 
 

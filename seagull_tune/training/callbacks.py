@@ -50,12 +50,18 @@ def check_trackers(names: Sequence[str]) -> None:
     Raises:
         MissingDependencyError: naming all that are missing.
     """
-    missing = [name for name in names if find_spec(name) is None]
+    missing = [name for name in names if not _is_installed(name)]
     if missing:
         raise MissingDependencyError(
             f"report_to names {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
             f"pip install {' '.join(missing)}, or leave {'it' if len(missing) == 1 else 'them'} out of report_to."
         )
+
+
+def _is_installed(name: str) -> bool:
+    """Whether a package is there; a mere folder of that name, such as the logs that wandb leaves, is none."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def trainer_trackers(names: Sequence[str]) -> list[str]:

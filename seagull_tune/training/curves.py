@@ -79,9 +79,12 @@ def draw_curves(log: Sequence[Mapping[str, Any]], title: str) -> bytes | None:
     columns = min(_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     width, height = _PANEL_INCHES
+    name = title.encode(errors="replace").decode()  # fonts refuse bytes that are no Unicode, which folders may have
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width * columns, height * rows + 0.5), dpi=100, layout="constrained")
-        figure.suptitle(f"{title}: {_last_step(panels):,} steps", fontsize=13, fontweight="bold", color=INK)
+        figure.suptitle(
+            f"{name}: {_last_step(panels):,} steps", fontsize=13, fontweight="bold", color=INK, parse_math=False
+        )
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw(axes, panel)

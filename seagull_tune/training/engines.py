@@ -72,13 +72,15 @@ def engine_from_file(file: Path | str) -> Engine:
         ConfigError: it cannot be read, or names an engine that is not known here.
     """
     values = _mapping(Path(file))
-    kind, processes = str(values.get("distributed_type", "NO")), int(values.get("num_processes", 1))
+    named = values.get("distributed_type", "NO")
+    kind = "NO" if named is False else str(named)  # an unquoted NO is read as a truth value
+    processes = _whole(values.get("num_processes") or 1, "num_processes", file, lowest=1)
     if kind == "DEEPSPEED":
-        section = values.get("deepspeed_config") or {}
-        named = section.get("deepspeed_config_file")
-        return _zero(_deepspeed_settings(Path(named)) if named else section, processes)
+        section = _section(values, "deepspeed_config", file)
+        own = section.get("deepspeed_config_file")
+        return _zero(_deepspeed_settings(Path(str(own))) if own else section, processes, own or file)
     if kind == "FSDP":
-        return _fsdp(values.get("fsdp_config") or {}, processes)
+        return _fsdp(_section(values, "fsdp_config", file), processes)
     if kind in ("NO", "MULTI_GPU", "MULTI_CPU"):
         return Engine("single").over(processes)
     raise ConfigError(f"{file}: distributed_type is {kind!r}; known here: NO, MULTI_GPU, MULTI_CPU, DEEPSPEED, FSDP.")
@@ -89,24 +91,49 @@ def engine_from_launch(environment: Mapping[str, str]) -> Engine | None:
 
     Args:
         environment: of this process.
+
+    Raises:
+        ConfigError: it tells something that no launcher tells, or names a file that cannot be read.
     """
     if "WORLD_SIZE" not in environment:
         return None
-    processes = int(environment["WORLD_SIZE"])
+    place = "The launcher's environment"
+    processes = _whole(environment["WORLD_SIZE"], "WORLD_SIZE", place, lowest=1)
     if environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         if file := environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE"):
-            return _zero(_deepspeed_settings(Path(file)), processes)
+            return _zero(_deepspeed_settings(Path(file)), processes, file)
         prefix = "ACCELERATE_DEEPSPEED_"
         keys = ("zero_stage", "offload_optimizer_device", "offload_param_device")
-        return _zero({key: environment.get(prefix + key.upper()) for key in keys}, processes)
+        return _zero({key: environment.get(prefix + key.upper()) for key in keys}, processes, place)
     if environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         return _fsdp({"fsdp_offload_params": environment.get("FSDP_OFFLOAD_PARAMS")}, processes)
     return Engine("single").over(processes)
 
 
-def _zero(settings: Mapping[str, Any], processes: int) -> Engine:
+def _whole(value: Any, name: str, place: Path | str, lowest: int, highest: int | None = None) -> int:
+    """A whole number of a configuration, which YAML, JSON and an environment may bring as text."""
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = lowest - 1
+    if number < lowest or (highest is not None and number > highest):
+        allowed = f"a whole number from {lowest}" + (f" to {highest}" if highest is not None else "")
+        raise ConfigError(f"{place}: {name} is {str(value)[:40]!r}; allowed: {allowed}.")
+    return number
+
+
+def _section(values: Mapping[str, Any], name: str, place: Path | str) -> Mapping[str, Any]:
+    """A group of keys inside a configuration; empty where it is not there."""
+    found = values.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{place}: {name} is {str(found)[:40]!r}; allowed: a mapping of keys to values.")
+    return found
+
+
+def _zero(settings: Mapping[str, Any], processes: int, place: Path | str) -> Engine:
+    stage = settings.get("zero_stage")
     return Engine(
-        "zero", processes, int(settings.get("zero_stage") or 2),
+        "zero", processes, _whole(2 if stage is None else stage, "the stage of ZeRO", place, lowest=0, highest=3),
         offload_optimizer=settings.get("offload_optimizer_device") not in _NOTHING,
         offload_weights=settings.get("offload_param_device") not in _NOTHING,
     )  # fmt: skip
@@ -119,11 +146,11 @@ def _fsdp(settings: Mapping[str, Any], processes: int) -> Engine:
 
 def _deepspeed_settings(file: Path) -> dict[str, Any]:
     """DeepSpeed's own JSON, by the keys of an accelerate configuration."""
-    zero = _mapping(file).get("zero_optimization") or {}
+    zero = _section(_mapping(file), "zero_optimization", file)
     return {
         "zero_stage": zero.get("stage"),
-        "offload_optimizer_device": (zero.get("offload_optimizer") or {}).get("device"),
-        "offload_param_device": (zero.get("offload_param") or {}).get("device"),
+        "offload_optimizer_device": _section(zero, "offload_optimizer", file).get("device"),
+        "offload_param_device": _section(zero, "offload_param", file).get("device"),
     }
 
 

@@ -105,7 +105,7 @@ def begin_record(
     Raises:
         TrainingError: the record is damaged or cannot be written.
     """
-    earlier = _read(folder).get(name, {}) if resumed_from is not None else {}
+    earlier = read_record(folder).get(name, {}) if resumed_from is not None else {}
     resumed = list(earlier.get("resumed_from", []))
     if resumed_from is not None:
         resumed.append({"checkpoint": resumed_from, "at": now()})
@@ -125,7 +125,7 @@ def write_record(folder: Path, name: str, config: Mapping[str, Any], facts: Mapp
     Raises:
         TrainingError: the record is damaged or cannot be written.
     """
-    opened = _read(folder).get(name, {})
+    opened = read_record(folder).get(name, {})
     begun = {} if "finished" in opened else {key: opened[key] for key in _FIRST_WRITTEN if key in opened}
     _write(
         folder, name, {**begun, "finished": now(), "peak_memory_gb": peak_memory_gb(), **_surroundings(config), **facts}
@@ -142,7 +142,12 @@ def _surroundings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """All sections of ``folder/run.json``; none where it is not there.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
     path = folder / RECORD
     if not path.is_file():
         return {}
@@ -155,6 +160,6 @@ def _read(folder: Path) -> dict[str, Any]:
 def _write(folder: Path, name: str, section: Mapping[str, Any]) -> None:
     path = folder / RECORD
     try:
-        atomic_write_text(path, json.dumps({**_read(folder), name: dict(section)}, indent=1) + "\n")
+        atomic_write_text(path, json.dumps({**read_record(folder), name: dict(section)}, indent=1) + "\n")
     except OSError as error:
         raise TrainingError(f"{path} cannot be written: {why_not_written(error)}.") from error

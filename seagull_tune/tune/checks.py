@@ -9,6 +9,7 @@ from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.model.checkpoint import MANIFEST, read_quantization
 from seagull_tune.training.arguments import engine_in_use, start_engine, zero_stage
 from seagull_tune.training.callbacks import check_trackers
+from seagull_tune.training.run_record import read_record
 from seagull_tune.training.trainer import last_checkpoint
 
 
@@ -18,10 +19,11 @@ def check_start(config: TrainConfig, resume: bool) -> None:
     Raises:
         ConfigError: the folder holds checkpoints and ``resume`` is off, or see :func:`refuse_spread_small_weights`.
         MissingDependencyError: a tracker of ``report_to`` is not installed.
-        TrainingError: another engine runs.
+        TrainingError: another engine runs, or the folder holds a damaged ``run.json``, which a section is added to.
     """
     check_trackers(config.report_to)
     out = Path(config.out)
+    read_record(out)
     if not resume and last_checkpoint(out) is not None:
         raise ConfigError(
             f"{out} holds checkpoints of an earlier run: continue it with --resume, or choose another `out`."

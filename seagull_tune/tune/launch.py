@@ -38,6 +38,8 @@ def main(stage: str, arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument("--processes", type=int, default=None, metavar="N", help="with --dry-run: so many GPUs")
     options = parser.parse_args(arguments)
+    if options.processes is not None and options.processes < 1:
+        parser.error(f"argument --processes: {options.processes} GPUs; allowed: a whole number from 1")
     try:
         config = load_config(TrainConfig, options.config or resolve_asset(DEFAULTS[stage]), options.overrides)
         if options.dry_run:

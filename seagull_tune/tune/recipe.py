@@ -285,7 +285,8 @@ def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, fac
         done = {**facts, "steps": trainer.state.global_step}
         for_card = {**done, "versions": library_versions(), "git_commit": git_commit()}
         save_checkpoint(model, prepared.processor, folder, resolved, state_dict, prompts_of(config), for_card)
-        write_card(folder)
+        # The record first: a card also reads figures beside the model, which may be damaged.
         write_record(Path(config.out), SECTION, resolved, {**done, "log": trainer.state.log_history})
+        write_card(folder)
     trainer.accelerator.wait_for_everyone()
     return folder

@@ -1,5 +1,7 @@
 """Fitting the severity table on a real photograph."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from data_builders import calibrate
 from data_builders.calibrate import (
     TARGETS,
     Photograph,
@@ -91,6 +94,56 @@ def test_variants_are_named_by_type_and_name(capsys: pytest.CaptureFixture[str])
     assert stopped.value.code == 2 and "write TYPE/NAME" in capsys.readouterr().err
     with pytest.raises(DataError, match="Did you mean 'shake'"):
         named_variants(["blur/shak"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "0"], "'0' is not allowed: a whole number from 1"),
+        (["--workers", "-2"], "'-2' is not allowed: a whole number from 1"),
+        (["--count", "0"], "'0' is not allowed: a whole number from 1"),
+        (["--images", "nowhere", "--out", "table.yaml"], "There is no folder nowhere of photographs"),
+        (["--out", "a-file/table.yaml"], "table.yaml cannot be written"),
+        (["--out", "table.yaml", "--report", "curves.pdf"], r"ends in .png"),
+        (["--out", "table.yaml", "--report", "a-file/curves.png"], "curves.png cannot be written"),
+    ],
+)
+def test_what_cannot_end_well_is_told_before_the_fit(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a-file").touch()
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in said and "Traceback" not in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a-file"]
+
+
+@pytest.mark.parametrize(("folder", "name"), [("holiday", "holiday"), ("bsds500/images", "bsds500")])
+def test_the_table_says_which_folder_it_was_measured_on(
+    folder: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    Image.fromarray(skimage.data.coffee()[:64, :64]).save(tmp_path / folder / "one.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(calibrate, "fit_all", lambda variants, photographs, workers: [])
+    main(["--images", folder, "--out", "table.yaml"])
+    assert f"and 1 of {name}; measure" in (tmp_path / "table.yaml").read_text()
+
+
+def _die(name: tuple[str, str]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_told(photographs: list[Photograph], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "_fit_shared", _die)
+    with pytest.raises(DataError, match=r"A worker process died .*2 ran.*fewer --workers"):
+        calibrate.fit_all([VARIANTS["exposure", "over"]], photographs, workers=2)
 
 
 def test_the_report_is_a_picture(photographs: list[Photograph], tmp_path: Path) -> None:

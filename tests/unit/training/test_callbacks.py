@@ -81,5 +81,13 @@ def test_trackers_that_are_not_installed_are_refused_all_at_once(monkeypatch: py
         check_trackers(("trackio", "wandb"))
 
 
+def test_a_folder_of_logs_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb leaves a folder of its own name where it ran; Python takes that for a package without code."""
+    (tmp_path / "a_tracker").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError, match="a_tracker, which is not installed"):
+        check_trackers(("a_tracker",))
+
+
 def test_the_trainer_drives_the_trackers_of_others() -> None:
     assert trainer_trackers(("tensorboard", "wandb", "trackio")) == ["wandb", "trackio"]

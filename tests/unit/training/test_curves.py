@@ -30,6 +30,11 @@ def _log(n: int) -> list[dict[str, Any]]:
     return [*log, {"train_runtime": 60.0, "train_loss": 1.0, "step": 10 * n}]
 
 
+@pytest.mark.parametrize("name", ["a$b_{$c ünï", "caf\udce9"], ids=["formula", "no Unicode"])
+def test_any_name_of_a_folder_is_drawn(name: str) -> None:
+    assert draw_curves(_log(1), name) is not None
+
+
 def test_every_loss_has_a_panel_and_the_held_out_values_are_in_it() -> None:
     panels = {panel.title: panel for panel in panels_of(_log(20))}
     assert list(panels) == [

@@ -40,6 +40,18 @@ def test_a_shipped_name_works_anywhere(tmp_path: Path, monkeypatch: pytest.Monke
         ("- 1\n", "allowed: an accelerate configuration"),
         ("a: [\n", "cannot be read as the configuration of an engine"),
         ("distributed_type: DEEPSPEED\ndeepspeed_config: {deepspeed_config_file: no.json}\n", "no.json cannot be read"),
+        (
+            "distributed_type: MULTI_GPU\nnum_processes: many\n",
+            "num_processes is 'many'; allowed: a whole number from 1",
+        ),
+        ("distributed_type: MULTI_GPU\nnum_processes: -2\n", "num_processes is '-2'"),
+        (
+            "distributed_type: DEEPSPEED\ndeepspeed_config: file.json\n",
+            "deepspeed_config is 'file.json'; allowed: a map",
+        ),
+        ("distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: auto}\n", "stage of ZeRO is 'auto'; .* 0 to 3"),
+        ("distributed_type: DEEPSPEED\ndeepspeed_config: {zero_stage: 9}\n", "stage of ZeRO is '9'"),
+        ("distributed_type: FSDP\nfsdp_config: yes please\n", "fsdp_config is 'yes please'"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -48,6 +60,30 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, message: str) -
         engine_from_file(tmp_path / "a.yaml")
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         engine_from_file(tmp_path / "absent.yaml")
+
+
+def test_a_folder_or_a_binary_is_no_engine(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\x00\xff\xfe\x80")
+    for file in (tmp_path, tmp_path / "binary.yaml"):
+        with pytest.raises(ConfigError, match="cannot be read as the configuration of an engine"):
+            engine_from_file(file)
+
+
+def test_an_unquoted_no_and_an_empty_number_mean_one_process(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("distributed_type: NO\nnum_processes:\n")
+    assert engine_from_file(tmp_path / "a.yaml") == Engine("single")
+
+
+def test_stage_zero_spreads_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "distributed_type: DEEPSPEED\nnum_processes: 4\ndeepspeed_config: {zero_stage: 0}\n"
+    )
+    assert engine_from_file(tmp_path / "a.yaml") == Engine("zero", 4, stage=0)
+
+
+def test_a_damaged_environment_is_named() -> None:
+    with pytest.raises(ConfigError, match="WORLD_SIZE is 'x'"):
+        engine_from_launch({"WORLD_SIZE": "x"})
 
 
 def test_the_launcher_says_what_it_starts() -> None:

@@ -54,6 +54,13 @@ def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
     check_start(config, resume=True)
 
 
+def test_a_damaged_record_is_told_before_hours_of_work(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"train": {"started"')
+    with pytest.raises(TrainingError, match=r"run\.json is damaged .*Remove it"):
+        check_start(_config(tmp_path), resume=False)
+
+
 @pytest.mark.parametrize("engine", ["ddp", "deepspeed", "fsdp"])
 def test_an_engine_that_is_not_the_one_asked_for_is_refused(tmp_path: Path, engine: str) -> None:
     with pytest.raises(TrainingError, match=f"asks for the engine '{engine}', but 'single' is running"):

@@ -34,6 +34,13 @@ def test_all_wrong_keys_at_once(stage: str, capsys: pytest.CaptureFixture[str]) 
     assert "optimisation" in message and "melted" in message and "seed" in message
 
 
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_a_plan_for_no_gpus_is_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main("finetune", ["--dry-run", "--processes", number])
+    assert ended.value.code == 2 and f"{number} GPUs; allowed: a whole number from 1" in capsys.readouterr().err
+
+
 def test_a_data_set_that_is_not_there_is_one_sentence(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
