@@ -12,7 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from seagull_tune.config.model import EXTRACTOR_SETTINGS, ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import ConfigError, did_you_mean
-from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES
+from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
@@ -117,7 +117,7 @@ def speak_its_words(model: SeagullForConditionalGeneration, processor: SeagullPr
 
 
 def set_words(head: DirectHead, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Gives a direct head the embeddings (V, D) of level words, severities and type names."""
+    """Gives a direct head the embeddings (V, D) of level words and type names."""
 
     def embedding(word: str) -> Tensor:
         # With the blank before it, as inside a sentence; the mean where a tokenizer splits the word.
@@ -127,6 +127,5 @@ def set_words(head: DirectHead, table: Tensor, tokenizer: PreTrainedTokenizerBas
     head.set_lexicon(
         torch.stack([embedding(word) for word in QUALITY_LEVELS]),
         torch.stack([embedding(word) for word in IMPORTANCE_LEVELS]),
-        torch.stack([embedding(word) for word in SEVERITY_NAMES[1:]]),
         torch.stack([embedding(word) for word in DISTORTION_TYPES]),
     )

@@ -85,8 +85,6 @@ class DirectLogits(ModelOutput):
 # Likeness (cosine) of the global token to the name of a type that is there, by its severity 1..5. Two types at the end
 # of the scale leave two thirds of a token's energy to everything else.
 SEVERITY_PLACES = (0.0, 0.1, 0.2, 0.3, 0.4)
-_QUALITY, _IMPORTANCE, _SEVERITY = range(3)
-"""Vocabularies of five words."""
 # Starts, as logarithms: they move by few tenths in a training, so they begin where they have their effect.
 _PRESENCE_SCALE = 3.3  # odds of 20 to 1 at a likeness of 0.22, of 1 to 20 at 0
 _PRESENCE_BIAS = -3.0
@@ -98,10 +96,9 @@ class DirectHead(nn.Module):
     yardstick for what the language model makes of them.
 
     Everything is read as the likeness of the tokens to the language model's own words: quality and importance of the
-    global token to their level words; whether a type is there of the local token to the type's name; how severe the
-    distortions are of the local token to the severities' words, and in what a type differs of the global token to its
-    name. Trained this way, a region token already holds the words that answer for it, and the adapters need only learn
-    to look words up, not to decode a code of our own.
+    global token to their level words; whether a type is there of the local token to the type's name, and how severe it
+    is, if there, of the global token to the same name. Trained this way, a region token already holds the words that
+    answer for it, and the adapters need only learn to look words up, not to decode a code of our own.
 
     Presence and severity have a likeness each: one for both would call slight what is only unsure.
 
@@ -120,10 +117,10 @@ class DirectHead(nn.Module):
         super().__init__()
         self.counts = counts
         # Directions of words; drawn at random until `set_lexicon`.
-        self.register_buffer("levels", normalize(torch.randn(3, len(QUALITY_LEVELS), width), dim=-1))
+        self.register_buffer("levels", normalize(torch.randn(2, len(QUALITY_LEVELS), width), dim=-1))
         self.register_buffer("types", normalize(torch.randn(len(DISTORTION_TYPES), width), dim=-1))
         self.register_buffer("places", torch.tensor(SEVERITY_PLACES), persistent=False)
-        self.level_scale = nn.Parameter(torch.ones(3, 1))
+        self.level_scale = nn.Parameter(torch.ones(2, 1))
         self.level_bias = nn.Parameter(torch.zeros(2, len(QUALITY_LEVELS)))
         n_types = len(DISTORTION_TYPES)
         self.presence_scale = nn.Parameter(torch.full((n_types,), _PRESENCE_SCALE))
@@ -132,15 +129,15 @@ class DirectHead(nn.Module):
         self.severity_bias = nn.Parameter(torch.zeros(n_types, len(SEVERITY_PLACES)))
 
     @torch.no_grad()
-    def set_lexicon(self, quality: Tensor, importance: Tensor, severities: Tensor, types: Tensor) -> None:
+    def set_lexicon(self, quality: Tensor, importance: Tensor, types: Tensor) -> None:
         """Takes the directions of the words from the language model.
 
         Args:
-            quality, importance, severities: (5, D) word embeddings, in the order of ``levels``; severities 1 to 5.
+            quality, importance: (5, D) word embeddings, in the order of ``levels``.
             types: (8, D) embeddings of the type names. What the words of one vocabulary share is taken out: it says
                 nothing about the value.
         """
-        words = torch.stack([quality, importance, severities]).float()
+        words = torch.stack([quality, importance]).float()
         self.levels.copy_(normalize(words - words.mean(dim=1, keepdim=True), dim=-1))
         self.types.copy_(normalize(types.float() - types.float().mean(dim=0), dim=-1))
 
@@ -148,20 +145,13 @@ class DirectHead(nn.Module):
         """Logits from normalised region tokens (R, T, D): global ones first, local ones last."""
         n_global, n_local = (count or tokens.shape[1] for count in self.counts)
         overall, local = tokens[:, :n_global].mean(dim=1), tokens[:, -n_local:].mean(dim=1)
-        quality, importance = (
-            self._words(overall, row) + self.level_bias[row].to(tokens.dtype) for row in (_QUALITY, _IMPORTANCE)
-        )
+        levels = torch.einsum("rd,vld->rvl", overall, self.levels.to(tokens.dtype)) * self.level_scale + self.level_bias
         presence = self.presence_scale.exp() * self._likeness(local) + self.presence_bias  # (R, 8)
         # An ordinal model per type: a normal density around each severity's place, of one learned precision.
         distance = (self._likeness(overall).unsqueeze(-1) - self.places).square()  # (R, 8, 5)
-        shared = self._words(local, _SEVERITY).float().unsqueeze(1)  # (R, 1, 5)
-        severity = log_softmax(shared + self.severity_bias - distance * self.severity_precision.exp(), dim=-1)
+        severity = log_softmax(self.severity_bias - distance * self.severity_precision.exp(), dim=-1)
         absent, present = logsigmoid(-presence).unsqueeze(-1), logsigmoid(presence).unsqueeze(-1)
-        return DirectLogits(quality, importance, torch.cat([absent, present + severity], dim=-1))
-
-    def _words(self, tokens: Tensor, row: int) -> Tensor:
-        """Likeness of tokens (R, D) to the five words of a vocabulary, scaled, (R, 5)."""
-        return tokens @ self.levels[row].T.to(tokens.dtype) * self.level_scale[row].to(tokens.dtype)
+        return DirectLogits(levels[:, 0], levels[:, 1], torch.cat([absent, present + severity], dim=-1))
 
     def _likeness(self, tokens: Tensor) -> Tensor:
         """Cosine of tokens (R, D) to the names of the types, float32 (R, 8)."""
