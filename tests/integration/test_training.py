@@ -31,13 +31,9 @@ from tests.tiny_data import make_tiny_dataset
 pytestmark = pytest.mark.integration
 torch.set_num_threads(1)
 
-<<<<<<< HEAD
 TEXT: dict[str, Any] = {
     "stage": {"language_model": "lora"}, "lora": {"rank": 4}, "losses": {"answer": 1.0, "level": 1.0},
 }  # fmt: skip
-=======
-TEXT: dict[str, Any] = {"stage": {"language_model": "lora"}, "lora": {"rank": 4}, "losses": {"answer": 1.0, "level": 1.0}}
->>>>>>> parent of e70c4a0 (Let region tokens hold the words of severities, and practise them more)
 CORE_TASKS = {name: 0.0 for name, rule in TASK_RULES.items() if not rule.core and rule.pictures == 1}
 """Weights that leave the later tasks out: sixty steps do not teach a tiny model eleven kinds of answers."""
 
