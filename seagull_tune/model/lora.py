@@ -24,11 +24,13 @@ from peft.tuners.tuners_utils import BaseTunerLayer  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from transformers import PreTrainedModel  # noqa: E402
 
-from seagull_tune.errors import CheckpointError  # noqa: E402
+from seagull_tune.errors import CheckpointError, ConfigError  # noqa: E402
 from seagull_tune.model.quantize import dequantize, is_quantized  # noqa: E402
 
 ADAPTER_FOLDER = "adapter"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ALL_LINEAR = "all-linear"
+"""Stands for the names of all linear layers but the output head."""
 
 
 def add_lora(
@@ -48,15 +50,35 @@ def add_lora(
             ``rs_lora``, Kalajdzievski 2023).
         targets: names of the linear layers, or ``all-linear``.
         use_dora: magnitudes of the weights are learnt apart from their directions (Liu et al. 2024).
+
+    Raises:
+        CheckpointError: it has adapters.
+        ConfigError: it has no layers of these names; peft itself leaves some out without a word.
     """
     if isinstance(language_model, PeftModel):
         raise CheckpointError("The language model already carries adapters; merge them first, or go on training them.")
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, use_rslora=rs_lora, use_dora=use_dora, task_type="CAUSAL_LM",
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        target_modules=targets if targets == ALL_LINEAR else _named_layers(language_model, targets),
     )  # fmt: skip
     with _deprecated_alias_allowed():
         return _without_path(get_peft_model(language_model, config))
+
+
+def _named_layers(language_model: nn.Module, targets: Sequence[str] | str) -> list[str]:
+    """The names of layers that get adapters, checked to be there."""
+    named = [targets] if isinstance(targets, str) else list(targets)
+    paths = [name for name, _ in language_model.named_modules()]
+    unknown = [target for target in named if not any(f".{path}".endswith(f".{target}") for path in paths)]
+    if unknown or not named:
+        linear = {
+            name.rpartition(".")[2] for name, part in language_model.named_modules() if isinstance(part, nn.Linear)
+        }
+        raise ConfigError(
+            f"lora.targets names {', '.join(map(repr, unknown)) or 'nothing'}; allowed: {ALL_LINEAR}, or names of "
+            f"layers that the language model has ({', '.join(sorted(linear))})."
+        )
+    return named
 
 
 @contextmanager

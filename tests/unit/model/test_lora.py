@@ -2,11 +2,29 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 
 from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.errors import ConfigError
 from seagull_tune.model.lora import add_lora, is_lora_parameter, prepare_for_mixed_precision
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+
+
+@pytest.mark.parametrize(
+    ("targets", "named"), [(("nope",), "'nope'"), (("q_proj", "nope"), "'nope'"), ("nope", "'nope'"), ((), "nothing")]
+)
+def test_layers_that_are_not_there_get_no_adapters(
+    targets: tuple[str, ...] | str, named: str, fresh: tuple[SeagullForConditionalGeneration, SeagullProcessor]
+) -> None:
+    with pytest.raises(ConfigError, match=f"lora.targets names {named}; allowed: all-linear.*q_proj"):
+        add_lora(fresh[0].language_model, rank=2, alpha=2.0, dropout=0.0, targets=targets)
+
+
+def test_one_name_may_stand_alone(fresh: tuple[SeagullForConditionalGeneration, SeagullProcessor]) -> None:
+    adapted = add_lora(fresh[0].language_model, rank=2, alpha=2.0, dropout=0.0, targets="q_proj")
+    found = {name.split(".lora_")[0].rpartition(".")[2] for name, _ in adapted.named_parameters() if ".lora_" in name}
+    assert found == {"q_proj"}
 
 
 def test_mixed_precision_is_cheap_and_changes_only_the_last_digits(
