@@ -46,6 +46,15 @@ class LanguageModelSizes(StrictModel):
     max_position_embeddings: Count
     tie_word_embeddings: bool
 
+    @model_validator(mode="after")
+    def _heads_share_evenly(self) -> Self:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads is {self.num_attention_heads}; allowed: a multiple of num_key_value_heads "
+                f"({self.num_key_value_heads})"
+            )
+        return self
+
 
 class ExtractorSettings(Protocol):
     """What both a :class:`ModelSpec` and the configuration of a finished model say of the extractor."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from huggingface_hub.errors import StrictDataclassError
+from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -16,7 +17,7 @@ from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEV
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
-from seagull_tune.model.families import check_head, embedding_multiplier
+from seagull_tune.model.families import attention_windows, check_head, embedding_multiplier
 from seagull_tune.model.mfe_seagull import LEVELS
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.model.projector import DirectHead
@@ -65,7 +66,8 @@ def outline(spec: ModelSpec) -> SeagullForConditionalGeneration:
     """The model of a specification without its weights (on the meta device): nothing is loaded, no hub is asked.
 
     Raises:
-        ConfigError: the sizes of the language model are not given, or transformers knows no such family.
+        ConfigError: the sizes of the language model are not given or do not go together, transformers knows no such
+            family, or it is one that a training would refuse.
     """
     sizes = spec.language_model_sizes
     if sizes is None:
@@ -73,17 +75,28 @@ def outline(spec: ModelSpec) -> SeagullForConditionalGeneration:
             f"The sizes of {spec.language_model} are not known without its files: give model.language_model_sizes, as "
             "the files in configs/model/ do."
         )
-    values = sizes.model_dump()
-    try:
-        text_config = AutoConfig.for_model(values.pop("model_type"), **values)
-    except ValueError as error:
+    if sizes.model_type not in CONFIG_MAPPING:
         raise ConfigError(
             f"model.language_model_sizes.model_type is {sizes.model_type!r}, a family that transformers does not know."
             f"{did_you_mean(sizes.model_type, CONFIG_MAPPING.keys())}"
+        )
+    values = sizes.model_dump()
+    try:
+        text_config = AutoConfig.for_model(values.pop("model_type"), **values)
+    except (ValueError, StrictDataclassError) as error:
+        raise ConfigError(
+            f"model.language_model_sizes cannot be sizes of a {sizes.model_type!r}: {' '.join(str(error).split())}"
         ) from error
+    attention_windows(text_config)
     references = {"language_model": spec.language_model, "vision_tower": spec.vision_tower}
     places = tuple(range(sum(spec.region_token_counts)))  # how many there are; which, only a tokenizer knows
-    return without_weights(sizes_of(spec, text_config, region_token_ids=places, bases=references))
+    model = without_weights(sizes_of(spec, text_config, region_token_ids=places, bases=references))
+    if not isinstance(getattr(model.decoder, "layers", None), nn.ModuleList):
+        raise ConfigError(
+            f"model.language_model_sizes.model_type is {sizes.model_type!r}, whose layers cannot be counted. Choose a "
+            "family of decoders, such as llama or qwen3."
+        )
+    return model
 
 
 def without_weights(config: SeagullConfig) -> SeagullForConditionalGeneration:

@@ -123,7 +123,8 @@ def memory_table(found: Outline, load: Workload, engines: tuple[Engine, ...]) ->
             continue
         need = memory_of(found, load, engine)
         fits = "".join(f"{'yes' if need.fits(card) else 'no':>5}" for card in CARDS)
-        sizes = "".join(f"{_gib(getattr(need, name)):>{wide}}" for name, wide in _COLUMNS)
+        # The blank parts columns also where a number is wider than its place.
+        sizes = "".join(f" {_gib(getattr(need, name)):>{wide - 1}}" for name, wide in _COLUMNS)
         lines.append(f"{engine.name:<17}{engine.processes:>5}{sizes}{fits}{_gib(need.host):>7}")
     lines.append(f"The peak holds {_gib(RESERVE)} GiB for libraries; under ZeRO it may be that of starting, unspread.")
     return "\n".join(lines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from timm.models import get_pretrained_cfg
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -206,6 +208,28 @@ def test_an_outline_has_the_tensors_of_the_model(base_folders: Path) -> None:
     }  # fmt: skip
     planned = outline(ModelSpec.model_validate({**SPEC.model_dump(), "language_model_sizes": sizes}))
     assert {n: t.shape for n, t in planned.state_dict().items()} == {n: t.shape for n, t in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "bert"}, r"'bert', whose layers cannot be counted"),
+        ({"model_type": "recurrent_gemma"}, r"'recurrent_gemma'"),
+        ({"head_dim": 7}, r"cannot be sizes of a 'llama': .*even rotary dimension"),
+    ],
+)
+def test_an_outline_is_of_what_could_be_trained(changes: dict[str, Any], message: str, recipes: Path) -> None:
+    spec = spec_of(recipes, "smollm2-135m")
+    odd = {**spec.model_dump()["language_model_sizes"], **changes}
+    with pytest.raises(ConfigError, match=message):
+        outline(ModelSpec.model_validate({**spec.model_dump(), "language_model_sizes": odd}))
+
+
+def test_heads_share_keys_evenly(recipes: Path) -> None:
+    values = spec_of(recipes, "smollm2-135m").model_dump()
+    values["language_model_sizes"] |= {"num_attention_heads": 9, "num_key_value_heads": 5}
+    with pytest.raises(ValidationError, match=r"num_attention_heads is 9; allowed: a multiple of .* \(5\)"):
+        ModelSpec.model_validate(values)
 
 
 def test_an_outline_needs_sizes_of_a_known_family(recipes: Path) -> None:

@@ -61,6 +61,11 @@ def test_a_data_set_that_cannot_be_read_is_refused(data: Path, tmp_path: Path) -
         describe("pretrain", config_of(data=str(copy)))
 
 
+def test_columns_stay_apart_however_large_a_batch_is() -> None:
+    plan = describe("pretrain", config_of(optimisation={"batch_size": 100_000_000}, cache_front=False))
+    assert len(row_of(plan, "one process")) == 1 + 7 + 3 + 1  # processes, sizes, cards, host
+
+
 def test_steps_say_how_much_is_visited() -> None:
     optimisation = {"steps": 10, "batch_size": 3, "accumulate": 2}
     plan = describe("pretrain", config_of(optimisation=optimisation), processes=4)
