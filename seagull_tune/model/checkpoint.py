@@ -199,6 +199,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         lacks.append("adapter_sha256")
     if lacks:
         raise CheckpointError(f"{path} lacks {', '.join(lacks)}. {_AGAIN}")
+    wrong = [key for key in ("resolved_config", "training") if not isinstance(manifest.get(key) or {}, dict)]
+    if wrong:
+        raise CheckpointError(f"{path} is damaged ({', '.join(wrong)} is no group of keys). {_AGAIN}")
     return manifest
 
 
@@ -342,13 +345,14 @@ def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest:
         parts = sorted({name.split(".")[0] for name in missing})
         raise CheckpointError(
             f"{path}: {len(missing)} tensors missing (parts: {', '.join(parts) or 'none'}; first: {missing[:3]}), "
-            f"{len(unknown)} unknown (first: {unknown[:3]})."
+            f"{len(unknown)} unknown (first: {unknown[:3]}). Its parts are those of another version of Seagull-Tune: "
+            "train again, or use that version."
         )
     wrong = [
         f"{n} {tuple(t.shape)} instead of {tuple(own[n].shape)}" for n, t in tensors.items() if t.shape != own[n].shape
     ]
     if wrong:
-        raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}.")
+        raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}. {_AGAIN}")
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

@@ -182,7 +182,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: _drop(f, "mfe.to_local.weight"),
         r"1 tensors missing \(parts: mfe; .*mfe.to_local.weight",
     ),
-    "the whole MFE": (lambda f: _drop(f, "mfe.", "region_norm."), r"parts: mfe, region_norm"),
+    "the whole MFE": (
+        lambda f: _drop(f, "mfe.", "region_norm."),
+        r"parts: mfe, region_norm; .*train again, or use that version",
+    ),
     "the MFE's file": (lambda f: (f / contract.TRAINED).unlink(), r"trained.safetensors is missing.*no MFE"),
     "another shape": (_reshape, r"projector.layers.0.bias \(5,\) instead of \(64,\)"),
     "a flipped bit": (lambda f: _flip(f, contract.TRAINED), r"trained.safetensors: .*damaged"),
