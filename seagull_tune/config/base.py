@@ -1,7 +1,7 @@
 """Configuration: strict pydantic models filled from YAML files and dotted overrides.
 
-A file may name another one as ``base: other.yaml`` (a path relative to itself), or several as a list; it is merged
-deeply over them, and of several the later over the earlier.
+A file may name another one as ``base: other.yaml`` (a path relative to itself, or ``configs/...`` for a shipped one),
+or several as a list; it is merged deeply over them, and of several the later over the earlier.
 Overrides come last: ``a.b=c`` sets one key, ``c`` is read as YAML, and a number in the path indexes a list. Whatever
 is wrong is reported at once, in one :class:`~seagull_tune.errors.ConfigError` with one line per problem.
 """
@@ -231,8 +231,14 @@ def _read_chain(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[Path, di
             f"{path}: {BASE_KEY} is {_shown(base)}; allowed: the path of one YAML file, or a list of them."
         )
     line = (*above, path.resolve())
-    under = [entry for name in names for entry in _read_chain(path.parent / name, line)]
+    under = [entry for name in names for entry in _read_chain(_beside(path, name), line)]
     return [*under, (path, values)]
+
+
+def _beside(file: Path, name: str) -> Path:
+    """A file that ``file`` builds on: a path from there, or a shipped one, which an installed package has elsewhere."""
+    near = file.parent / name
+    return near if near.exists() or Path(name).parts[:1] != ("configs",) else resolve_asset(Path(name).as_posix())
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import Field
 
 from seagull_tune.config.base import StrictModel, dump_config, load_config, parse_yaml, resolve_asset
+from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import ConfigError
 
 
@@ -76,6 +77,18 @@ def test_of_several_bases_the_later_lies_over_the_earlier(tmp_path: Path) -> Non
     config = load_config(Run, write(tmp_path, "top.yaml", "base: [a.yaml, b.yaml]\nnote: top\n"))
     assert (config.seed, config.note) == (1, "top")  # b.yaml brings root.yaml's seed again
     assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.5, 0.1)
+
+
+def test_a_shipped_file_is_a_base_anywhere(tmp_path: Path) -> None:
+    names = "base: [configs/train/modern-4b-finetune.yaml, configs/model/qwen3-8b.yaml]\n"
+    config = load_config(TrainConfig, write(tmp_path, "my-8b.yaml", names + "out: o\n"))
+    assert "Qwen3-8B" in config.model.language_model and config.out == "o"
+    with pytest.raises(ConfigError, match=r"no shipped file 'configs/model/qwen3-9b\.yaml'\. Did you mean"):
+        load_config(TrainConfig, write(tmp_path, "odd.yaml", "base: configs/model/qwen3-9b.yaml\n"))
+    # One that is there goes before a shipped one of the same name.
+    (tmp_path / "configs" / "model").mkdir(parents=True)
+    write(tmp_path / "configs" / "model", "qwen3-8b.yaml", "model: {language_model: hub:MINE/Own@1}\n")
+    assert load_config(TrainConfig, tmp_path / "my-8b.yaml").model.language_model == "hub:MINE/Own@1"
 
 
 def test_bases_in_a_circle_are_refused(tmp_path: Path) -> None:
