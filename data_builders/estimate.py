@@ -163,15 +163,16 @@ def measure_rate(config: BuildConfig, scratch: Path, seconds: float) -> Rate:
     task = _task(config, sources, scratch, segmented=gpu_is_there or not on_gpu)
     warm = False
     started = time.process_time()
-    for source in (sources[0], *sources):  # the first one twice: what is loaded once does not count
+    for source in sources:
         if (work.photographs or problems) and time.process_time() - started > seconds:
             break
         try:
-            part = _build(source, task)
+            if not warm:  # the first one that can be built is built twice: what is loaded once does not count
+                _build(source, task)
+                warm = True
+            work = work.plus(_build(source, task))
         except (DataError, RegionError) as error:
             problems.append(error)
-            continue
-        work, warm = (work.plus(part), True) if warm else (work, True)
     if not work.photographs:
         raise DataError(f"Nothing could be measured, no photograph could be built: {problems[0]}")
     finding = work.opening_clock if gpu_is_there else 0.0

@@ -57,3 +57,10 @@ def test_nothing_that_can_be_built(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"Nothing could be measured.*broken\.png"):
         estimate_build(_config(source=str(tmp_path)), 10)
+
+
+def test_one_good_photograph_behind_a_broken_one_is_enough(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    good = min(photographs.glob("*.png"))
+    (tmp_path / "b.png").write_bytes(good.read_bytes())
+    assert estimate_build(_config(source=str(tmp_path), samples_per_image=2, max_side=100), 10).rate.photographs == 1
