@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from seagull_tune.embedded import EMBEDDED
 from seagull_tune.errors import CheckpointError
 from seagull_tune.files import atomic_write_text
@@ -32,6 +34,37 @@ _FIGURES = (
 )
 """Section and key of ``metrics.json``, the Hub's name of the kind of figure, ours."""
 _NON_COMMERCIAL_LABELS = ("pyiqa",)
+
+
+class _Known(BaseModel):
+    """A part of ``metrics.json`` that a card shows; what else is in it does not matter here."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class _Figure(_Known):
+    srcc: float | None = None
+    plcc: float | None = None
+    macro_f1: float | None = None
+    f1: float | dict[str, Any] | None = None
+    ci95: tuple[float, float] | None = None
+
+
+class _Reader(_Known):
+    quality: _Figure | None = None
+    importance: _Figure | None = None
+    types: _Figure | None = None
+    severity: _Figure | None = None
+
+
+class Measured(_Reader):
+    """What a card needs of ``metrics.json``; any figure may be undefined."""
+
+    direct: _Reader | None = None
+    baselines: dict[str, _Reader] = {}
+    n_regions: int
+    n_samples: int
+    n_photographs: int
 
 
 @dataclass(frozen=True)
@@ -130,15 +163,18 @@ def _metrics_of(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         metrics = dict(json.loads(path.read_text(encoding="utf-8")))
+        if str(metrics.get("model_id", "")).rpartition("@")[2] != model_digest(folder):
+            return None
+        Measured.model_validate(metrics)
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Remove it and measure again.") from error
-    measured = str(metrics.get("model_id", "")).rpartition("@")[2]
-    return metrics if measured == model_digest(folder) else None
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{path} is damaged ({said}). Remove it and measure again.") from error
+    return metrics
 
 
 def _data_card(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """Link from a model to the card of its data, inside the same run: further away it would tell of this machine."""
-    place = manifest["resolved_config"].get("data")
+    place = (manifest.get("resolved_config") or {}).get("data")
     if not isinstance(place, str) or not (Path(place) / CARD).is_file():
         return None
     link = Path(os.path.relpath((Path(place) / CARD).resolve(), folder.resolve()))
@@ -186,7 +222,7 @@ def _model_index(digest: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     figures = [
         {"type": kind, "name": name, "value": metrics[section][key]}
         for section, key, kind, name in _FIGURES
-        if metrics.get(section, {}).get(key) is not None
+        if (metrics.get(section) or {}).get(key) is not None
     ]
     data = str(metrics.get("data_config_hash") or "unknown")
     result = {

@@ -94,7 +94,9 @@ def body(facts: CardFacts) -> str:
         parts=_parts(facts.training.get("parts", [])),
         figures="\n".join(_figures(facts.metrics)),
         limits="\n".join(f"- {line}" for line in _limits(facts)),
-        config=yaml.safe_dump(portable(facts.manifest["resolved_config"]), sort_keys=False, allow_unicode=True),
+        config=yaml.safe_dump(
+            portable(facts.manifest.get("resolved_config") or {}), sort_keys=False, allow_unicode=True
+        ),
     )
 
 
@@ -185,7 +187,7 @@ def _figures(metrics: Mapping[str, Any] | None) -> Iterator[str]:
     if metrics is None:
         yield "Not measured yet, or the figures lie elsewhere: `seagull-tune evaluate --model .` measures it."
         return
-    readers = {"this model": metrics, "its direct head": metrics.get("direct", {})}
+    readers = {"this model": metrics, "its direct head": metrics.get("direct") or {}}
     readers |= {f"baseline: {name}".replace("_", " "): found for name, found in metrics.get("baselines", {}).items()}
     head = ("", "Quality SRCC", "Quality PLCC", "Importance SRCC", "Importance PLCC", "Types F1", "Severity F1")
     rows = [

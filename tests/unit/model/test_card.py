@@ -177,6 +177,30 @@ def test_a_checkpoint_of_which_nothing_is_known_has_a_card_too(tmp_path: Path) -
     assert "is not recorded" in text and "Not measured yet" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"quality": [1]}, "quality"),
+        ({"quality": {"srcc": float("nan")}}, "srcc.* finite number"),
+        ({"importance": {"ci95": [None, 1.0]}}, "ci95"),
+        ({"n_regions": "many"}, "n_regions"),
+        ({"baselines": {"area_loss": None}}, "area_loss"),
+    ],
+)
+def test_damaged_figures_are_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    folder = _finished(tmp_path)
+    (tmp_path / METRICS).write_text(json.dumps(_figures(model_id=model_id(folder), **changes)))
+    with pytest.raises(CheckpointError, match=rf"{METRICS} is damaged .*{message}.*measure again"):
+        write_card(folder)
+
+
+def test_figures_may_be_undefined(tmp_path: Path) -> None:
+    folder = _finished(tmp_path)
+    nothing = dict.fromkeys(("quality", "importance", "types", "severity", "direct"))
+    (tmp_path / METRICS).write_text(json.dumps(_figures(**{"model_id": model_id(folder), **nothing})))
+    assert "| this model | - | - | - | - | - | - |" in write_card(folder).read_text()
+
+
 def test_figures_of_another_model_are_not_shown(tmp_path: Path) -> None:
     folder = _finished(tmp_path)
     (tmp_path / METRICS).write_text(json.dumps(_figures(model_id="model@000000000000")))

@@ -177,6 +177,11 @@ def _set_version(folder: Path) -> None:
     (folder / contract.MANIFEST).write_text(json.dumps(manifest | {"version": 99}))
 
 
+def _say_training(folder: Path) -> None:
+    manifest = json.loads((folder / contract.MANIFEST).read_text())
+    (folder / contract.MANIFEST).write_text(json.dumps(manifest | {"training": "long"}))
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "one MFE tensor": (
         lambda f: _drop(f, "mfe.to_local.weight"),
@@ -198,6 +203,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"checkpoint.json is damaged \(it holds \[\]",
     ),
     "a manifest without hashes": (lambda f: _put(f, contract.MANIFEST, '{"version": 1}'), r"lacks sha256, adapter\."),
+    "a word for the training": (_say_training, r"checkpoint.json is damaged \(training is no group of keys\)"),
     "half a config": (lambda f: _cut(f, "config.json"), r"config.json is damaged"),
     "an empty config": (lambda f: _put(f, "config.json", "{}"), r"config.json is damaged \(it holds {}"),
     "the config of another model": (
