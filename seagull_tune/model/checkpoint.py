@@ -51,6 +51,7 @@ PROMPTS_FOLDER = "prompts"
 _CONFIG = "config.json"
 _ADAPTER_CONFIG = "adapter_config.json"
 _AGAIN = "Copy the whole folder again, or train again."
+_OTHER_PARTS = "Its parts are those of another version of Seagull-Tune: train again, or use that version."
 _PROCESSOR_FILES = ("processor_config.json", "tokenizer_config.json", "tokenizer.json")
 # What torch.save says of a full disk; it has no error class of its own for that.
 _TORCH_WRITE_ERRORS = ("iostream", "inline_container", "PytorchStreamWriter")
@@ -345,14 +346,13 @@ def load_trained(model: SeagullForConditionalGeneration, folder: Path, manifest:
         parts = sorted({name.split(".")[0] for name in missing})
         raise CheckpointError(
             f"{path}: {len(missing)} tensors missing (parts: {', '.join(parts) or 'none'}; first: {missing[:3]}), "
-            f"{len(unknown)} unknown (first: {unknown[:3]}). Its parts are those of another version of Seagull-Tune: "
-            "train again, or use that version."
+            f"{len(unknown)} unknown (first: {unknown[:3]}). {_OTHER_PARTS}"
         )
     wrong = [
         f"{n} {tuple(t.shape)} instead of {tuple(own[n].shape)}" for n, t in tensors.items() if t.shape != own[n].shape
     ]
     if wrong:
-        raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}. {_AGAIN}")
+        raise CheckpointError(f"{path}: {len(wrong)} tensors of another shape: {'; '.join(wrong[:3])}. {_OTHER_PARTS}")
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

@@ -192,7 +192,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"parts: mfe, region_norm; .*train again, or use that version",
     ),
     "the MFE's file": (lambda f: (f / contract.TRAINED).unlink(), r"trained.safetensors is missing.*no MFE"),
-    "another shape": (_reshape, r"projector.layers.0.bias \(5,\) instead of \(64,\)"),
+    "another shape": (_reshape, r"projector.layers.0.bias \(5,\) instead of \(64,\)\. .*train again"),
     "a flipped bit": (lambda f: _flip(f, contract.TRAINED), r"trained.safetensors: .*damaged"),
     "half a file": (lambda f: _cut(f, contract.TRAINED), r"trained.safetensors: .*damaged"),
     "another version": (_set_version, r"version 99; this program reads 1"),
