@@ -13,7 +13,7 @@ from data_builders.exporters import export_dataset
 from data_builders.importers import import_dataset
 from seagull_tune.config.exchange import ExportConfig, ImportConfig
 from seagull_tune.config.train import TrainConfig
-from seagull_tune.errors import RegionError
+from seagull_tune.errors import DataError
 from seagull_tune.tune.recipe import train
 from tests.tiny import make_tiny_checkpoint
 from tests.tiny_data import make_tiny_dataset
@@ -52,7 +52,7 @@ def test_opinions_without_regions_cannot_train_on_regions(start: Path, tmp_path:
     scale = {"low": 1, "high": 5, "higher_is_better": True}
     config = {"format": "mos", "source": tmp_path / "mos.csv", "images": photographs, "mos": {"scale": scale}}
     import_dataset(ImportConfig.model_validate(config), tmp_path / "back", show_progress=False)
-    with pytest.raises(RegionError, match="No region"):
+    with pytest.raises(DataError, match="no sample of the split 'train' has a labelled region"):
         _train(tmp_path / "back", tmp_path / "run", start)
 
 

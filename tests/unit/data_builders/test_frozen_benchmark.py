@@ -1,4 +1,8 @@
-"""The frozen benchmark: new variants, new options of the mix and new fits must leave its recipes and pixels alone."""
+"""The frozen benchmark: new variants and new options of the mix must leave its recipes and pixels alone.
+
+It was frozen anew with the measure seagull-fr-2, whose severity table has other parameters; figures of before do not
+compare.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +25,27 @@ from seagull_tune.distortions import VARIANTS
 from seagull_tune.records import Recipe
 
 MEAN_CHANGE = {
-    ("blur", "gaussian"): 4.446,
-    ("blur", "motion"): 4.323,
-    ("blur", "defocus"): 4.321,
-    ("sharpness", "unsharp"): 4.770,
-    ("noise", "gaussian"): 9.861,
-    ("noise", "poisson"): 9.689,
-    ("noise", "salt_pepper"): 2.125,
-    ("compression", "jpeg"): 7.203,
-    ("compression", "webp"): 6.001,
+    ("blur", "gaussian"): 4.075,
+    ("blur", "motion"): 3.938,
+    ("blur", "defocus"): 3.998,
+    ("sharpness", "unsharp"): 4.518,
+    ("noise", "gaussian"): 10.035,
+    ("noise", "poisson"): 8.433,
+    ("noise", "salt_pepper"): 1.088,
+    ("compression", "jpeg"): 6.500,
+    ("compression", "webp"): 5.656,
     ("exposure", "over"): 44.622,
-    ("exposure", "under"): 51.072,
-    ("contrast", "reduce"): 37.099,
-    ("contrast", "increase"): 27.455,
-    ("colorfulness", "desaturate"): 35.868,
-    ("colorfulness", "oversaturate"): 49.983,
-    ("colorfulness", "cast"): 18.585,
-    ("resolution", "bicubic"): 3.990,
-    ("resolution", "bilinear"): 4.088,
-    ("resolution", "nearest"): 5.046,
+    ("exposure", "under"): 54.166,
+    ("contrast", "reduce"): 39.608,
+    ("contrast", "increase"): 28.451,
+    ("colorfulness", "desaturate"): 38.470,
+    ("colorfulness", "oversaturate"): 54.844,
+    ("colorfulness", "cast"): 25.319,
+    ("resolution", "bicubic"): 3.556,
+    ("resolution", "bilinear"): 3.726,
+    ("resolution", "nearest"): 4.451,
 }
-"""Mean absolute change of codes by every frozen variant, at severity 3 (2 where that is the highest), when frozen."""
+"""Mean absolute change of codes by every frozen variant, at severity 3 or the highest one that it has, when frozen."""
 
 
 def _hash(recipes: dict[str, Recipe]) -> str:
@@ -65,7 +69,7 @@ def _draws(mix: RecipeMix) -> dict[str, Recipe]:
 
 def test_draws_are_those_of_the_day_it_was_frozen() -> None:
     mix = _benchmark().mix
-    assert _hash(_draws(mix)) == "f0ec10bb05c9a14d5849edf7d41c14dfd24ebe7dd55fc6c684586f6733800748"
+    assert _hash(_draws(mix)) == "4c851d0e2b19c0dec9a8ed9cfafd378910ce81cb2c5c0be15a723bfe0d8c3d4f"
     # It names its variants, all of them known; the default mixture draws newer ones as well.
     assert [(name, variant) for name, names in mix.variants.items() for variant in names] == list(MEAN_CHANGE)
     assert set(VARIANTS) > set(MEAN_CHANGE)
@@ -81,7 +85,7 @@ def test_the_figures_were_trained_on_the_frozen_variants() -> None:
 def test_pixels_are_those_of_the_day_it_was_frozen(key: tuple[str, str]) -> None:
     coffee = np.ascontiguousarray(skimage.data.coffee()[60:300, 150:450])
     variant = VARIANTS[key]
-    severity = 3 if 3 in variant.levels else 2
+    severity = min(3, max(variant.levels))
     out = variant.apply(coffee, variant.params_for(severity), np.random.Generator(np.random.PCG64(7)))
     # Another machine may differ by 1 in a few values; another version of a codec by a little more.
     tolerance = 0.1 if key[0] == "compression" else 0.002
@@ -107,4 +111,4 @@ def test_the_recipes_of_bench_roi_have_the_published_hash(test_data: Path) -> No
         drawn = draw_recipes(source.image_id, areas, float(view.height * view.width), config)
         recipes |= {f"{source.image_id}#{k:04d}": recipe for k, (recipe, _) in enumerate(drawn)}
     assert len(recipes) == 180
-    assert _hash(recipes).startswith("72d9d66189395f9a")
+    assert _hash(recipes).startswith("932c8644ec127088")
