@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -80,27 +79,6 @@ def engine_of(model: nn.Module) -> str:
         return "fsdp"
     # DeepSpeed is imported nowhere: accelerate drives it.
     return "deepspeed" if type(model).__module__.startswith("deepspeed.") else "single"
-
-
-def zero_stage() -> int:
-    """Stage of DeepSpeed's ZeRO that the launcher asked for, through the environment; 0 under other engines.
-
-    Raises:
-        TrainingError: the file that the launcher names cannot be read.
-    """
-    if engine_in_use() != "deepspeed":
-        return 0
-    file = os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")
-    if file == "none":
-        return int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"))
-    try:
-        settings = json.loads(Path(file).read_text(encoding="utf-8"))
-        return int(settings.get("zero_optimization", {}).get("stage", 0))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise TrainingError(
-            f"{file}, the DeepSpeed settings that the launcher names, cannot be read: {error}. Name one like "
-            "configs/deepspeed/zero3.json."
-        ) from error
 
 
 def device_names() -> list[str]:

@@ -95,17 +95,20 @@ def engine_from_launch(environment: Mapping[str, str]) -> Engine | None:
     Raises:
         ConfigError: it tells something that no launcher tells, or names a file that cannot be read.
     """
-    if "WORLD_SIZE" not in environment:
+    deepspeed, fsdp = (
+        environment.get(f"ACCELERATE_USE_{name}", "false").lower() == "true" for name in ("DEEPSPEED", "FSDP")
+    )
+    if not deepspeed and not fsdp and "WORLD_SIZE" not in environment:
         return None
     place = "The launcher's environment"
-    processes = _whole(environment["WORLD_SIZE"], "WORLD_SIZE", place, lowest=1)
-    if environment.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
-        if file := environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE"):
+    processes = _whole(environment.get("WORLD_SIZE", "1"), "WORLD_SIZE", place, lowest=1)
+    if deepspeed:
+        if (file := environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE", "none")) != "none":
             return _zero(_deepspeed_settings(Path(file)), processes, file)
         prefix = "ACCELERATE_DEEPSPEED_"
         keys = ("zero_stage", "offload_optimizer_device", "offload_param_device")
         return _zero({key: environment.get(prefix + key.upper()) for key in keys}, processes, place)
-    if environment.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+    if fsdp:
         return _fsdp({"fsdp_offload_params": environment.get("FSDP_OFFLOAD_PARAMS")}, processes)
     return Engine("single").over(processes)
 

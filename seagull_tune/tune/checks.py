@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.model.checkpoint import MANIFEST, read_quantization
-from seagull_tune.training.arguments import engine_in_use, start_engine, zero_stage
+from seagull_tune.training.arguments import start_engine
 from seagull_tune.training.callbacks import check_trackers
+from seagull_tune.training.engines import engine_from_launch
 from seagull_tune.training.run_record import read_record
 from seagull_tune.training.trainer import last_checkpoint
 
@@ -44,17 +46,17 @@ def refuse_spread_small_weights(config: TrainConfig) -> None:
     (bitsandbytes' ``quant_storage``). Ours are stored as bytes, since a checkpoint holds the numbers they stand for.
 
     Raises:
-        ConfigError: ZeRO-3 or FSDP, and a language model in 4 bits.
+        ConfigError: ZeRO-3 or FSDP, and a language model in 4 bits; or DeepSpeed settings that cannot be read.
     """
-    engine = {"deepspeed": f"ZeRO-{zero_stage()}", "fsdp": "FSDP"}.get(engine_in_use())
-    if engine not in ("ZeRO-3", "FSDP"):
+    engine = engine_from_launch(os.environ)
+    if engine is None or not engine.shards_weights:
         return
     said = _small_weights(config)
     if said is not None:
         raise ConfigError(
-            f"{said}, and the launcher asked for {engine}, which spreads weights over processes: weights in 4 bits are "
-            "not supported there. Start it with configs/accelerate/ddp.yaml (each device holds the small weights), or "
-            "train without 4 bits."
+            f"{said}, and the launcher asked for {engine.name}, which spreads weights over processes: weights "
+            "in 4 bits are not supported there. Start it with configs/accelerate/ddp.yaml (each device holds the small "
+            "weights), or train without 4 bits."
         )
 
 

@@ -78,12 +78,8 @@ def count_samples(folder: str | Path) -> int:
     Raises:
         DataError: no data set, an unfinished one, another schema version, or a damaged file.
     """
-    manifest = read_manifest(folder)
-    if not manifest.get("complete"):
-        raise DataError(f"{folder} is not finished: its build was stopped. Run the same build again to go on.")
-    files = sorted((Path(folder) / SAMPLES_DIR).glob("*.parquet"))
-    if not files:
-        raise DataError(f"{Path(folder) / SAMPLES_DIR} holds no Parquet file. Build the data set again.")
+    _check_finished(folder)
+    files = _parquet_files(Path(folder) / SAMPLES_DIR)
     for file in files:
         check_version(file_metadata(file).get("schema_version"), str(file))
     return sum(int(pq.read_metadata(file).num_rows) for file in files)
@@ -95,19 +91,27 @@ def open_tables(folder: str | Path) -> tuple[RowTable, RowTable]:
     Raises:
         DataError: no data set, an unfinished one, another schema version, a damaged file, or other columns.
     """
-    manifest = read_manifest(folder)
-    if not manifest.get("complete"):
-        raise DataError(f"{folder} is not finished: its build was stopped. Run the same build again to go on.")
+    _check_finished(folder)
     return (
         _open(Path(folder) / IMAGES_DIR, IMAGES_FEATURES),
         _open(Path(folder) / SAMPLES_DIR, SAMPLES_FEATURES),
     )
 
 
-def _open(folder: Path, features: Features) -> RowTable:
+def _check_finished(folder: str | Path) -> None:
+    if not read_manifest(folder).get("complete"):
+        raise DataError(f"{folder} is not finished: its build was stopped. Run the same build again to go on.")
+
+
+def _parquet_files(folder: Path) -> tuple[Path, ...]:
     files = tuple(sorted(folder.glob("*.parquet")))
     if not files:
         raise DataError(f"{folder} holds no Parquet file. Build the data set again.")
+    return files
+
+
+def _open(folder: Path, features: Features) -> RowTable:
+    files = _parquet_files(folder)
     tables, starts, total = [], [], 0
     for file in files:
         check_version(file_metadata(file).get("schema_version"), str(file))

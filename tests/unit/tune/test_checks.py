@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import ConfigError, MissingDependencyError, TrainingError
 from seagull_tune.model.checkpoint import save_checkpoint
 from seagull_tune.training import callbacks
-from seagull_tune.training.arguments import zero_stage
+from seagull_tune.training.engines import engine_from_launch
 from seagull_tune.tune.checks import check_start, refuse_spread_small_weights
 from tests.tiny import make_tiny_model
 
@@ -77,17 +78,26 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch:
 # -- 4-bit weights ----------------------------------------------------------------------------------------------------
 
 
-def test_the_stage_of_zero_is_read_from_the_launcher(launched: Any, tmp_path: Path) -> None:
-    assert zero_stage() == 0
+def test_the_stage_of_zero_is_read_from_the_launcher(
+    launched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stage() -> int:
+        engine = engine_from_launch(os.environ)
+        assert engine is not None
+        return engine.stage
+
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert stage() == 0
+    monkeypatch.delenv("WORLD_SIZE")  # the launcher sets none for a single process
     launched("DEEPSPEED")
-    assert zero_stage() == 2, "accelerate's default"
+    assert stage() == 2, "accelerate's default"
     launched("DEEPSPEED", stage="1")
-    assert zero_stage() == 1
+    assert stage() == 1
     launched("DEEPSPEED", ZERO3)
-    assert zero_stage() == 3
+    assert stage() == 3
     (tmp_path / "settings.json").write_text("{half")
-    with pytest.raises(TrainingError, match=r"settings\.json, the DeepSpeed settings .*cannot be read"):
-        zero_stage()
+    with pytest.raises(ConfigError, match=r"settings\.json cannot be read as the configuration of an engine"):
+        stage()
 
 
 @pytest.mark.parametrize(("engine", "settings", "name"), [("DEEPSPEED", ZERO3, "ZeRO-3"), ("FSDP", None, "FSDP")])
