@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	&& { echo $$p; break; }; done)
 UV_VERSION := 0.13.8
 # What requirements.txt pins beside the core: what the quickstart and the tests use.
-EXTRAS := embedded dev cluster raw
+EXTRAS := embedded dev cluster raw web serve json
 # Two at a time, file by file: tests of one file share what they set up. The longest ones wait for processes of their own.
 PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile
 

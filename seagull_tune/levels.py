@@ -121,6 +121,14 @@ def level_score(probabilities: Sequence[float]) -> float:
     return float(sum(p * c for p, c in zip(probabilities, centres, strict=True)) / total)
 
 
+def level_deviation(probabilities: Sequence[float]) -> float:
+    """Standard deviation of a distribution over evenly spaced levels, in [0, 0.5]: how far the belief is spread."""
+    mean, total = level_score(probabilities), float(sum(probabilities))
+    centres = level_centres(len(probabilities))
+    variance = sum(p * (c - mean) ** 2 for p, c in zip(probabilities, centres, strict=True)) / total
+    return math.sqrt(max(variance, 0.0))
+
+
 def nearest_level(score: float, names: Sequence[str] = QUALITY_LEVELS) -> str:
     """The word of the level nearest to ``score`` in [0, 1] (a tie goes to the higher level)."""
     return names[min(int(score * (len(names) - 1) + 0.5), len(names) - 1)]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seagull_tune.errors import DataError, RegionError
-from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
+from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES, level_deviation
 
 
 @dataclass(frozen=True)
@@ -268,6 +268,16 @@ class Scores:
     severities: Mapping[str, tuple[float, ...]]
     types: Mapping[str, float]
 
+    @property
+    def quality_deviation(self) -> float:
+        """Standard deviation of the quality that is believed, on the scale of ``quality``."""
+        return level_deviation(self.quality_levels)
+
+    @property
+    def importance_deviation(self) -> float:
+        """The same of importance."""
+        return level_deviation(self.importance_levels)
+
 
 @dataclass(frozen=True)
 class RegionAssessment:
@@ -281,6 +291,7 @@ class RegionAssessment:
         unparsable: True where text was generated and its severity words could not be read back.
         model_id: name and content hash of the checkpoint.
         resolution: (height, width) of the image as the vision tower saw it.
+        abstain: whether these numbers should not be relied on.
     """
 
     region: Region
@@ -290,3 +301,4 @@ class RegionAssessment:
     unparsable: bool
     model_id: str
     resolution: tuple[int, int]
+    abstain: bool = False

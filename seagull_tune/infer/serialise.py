@@ -26,15 +26,17 @@ def scores_to_dict(scores: Scores) -> dict[str, Any]:
     """Scores as plain values.
 
     Returns:
-        ``quality`` and ``importance`` in [0, 1]; ``quality_levels`` and ``importance_levels`` with the probability of
-        every level word; ``types`` with the probability of every distortion; ``severities`` with, per distortion, what
-        :func:`~seagull_tune.levels.said_severity` makes of it (``severity`` 0..5 and its ``name``) and the six
-        ``probabilities``.
+        ``quality`` and ``importance`` in [0, 1], each with the ``_deviation`` of what is believed and the ``_levels``,
+        the probability of every level word; ``types`` with the probability of every distortion; ``severities`` with,
+        per distortion, what :func:`~seagull_tune.levels.said_severity` makes of it (``severity`` 0..5 and its ``name``)
+        and the six ``probabilities``.
     """
     return {
         "quality": _rounded(scores.quality),
+        "quality_deviation": _rounded(scores.quality_deviation),
         "quality_levels": _by_name(QUALITY_LEVELS, scores.quality_levels),
         "importance": _rounded(scores.importance),
+        "importance_deviation": _rounded(scores.importance_deviation),
         "importance_levels": _by_name(IMPORTANCE_LEVELS, scores.importance_levels),
         "types": {name: _rounded(value) for name, value in scores.types.items()},
         "severities": {name: _severity_to_dict(values) for name, values in scores.severities.items()},
@@ -50,7 +52,8 @@ def assessment_to_dict(assessment: RegionAssessment, image: str) -> dict[str, An
 
     Returns:
         ``image``, ``region``, the language model's scores (:func:`scores_to_dict`), the region tokens' own under
-        ``direct``, ``text``, ``unparsable``, ``model_id``, ``resolution`` (height, width that the tower saw).
+        ``direct``, ``text``, ``unparsable``, ``abstain``, ``model_id``, ``resolution`` (height, width that the tower
+        saw).
     """
     return {
         "image": image,
@@ -59,6 +62,7 @@ def assessment_to_dict(assessment: RegionAssessment, image: str) -> dict[str, An
         "direct": scores_to_dict(assessment.direct),
         "text": assessment.text,
         "unparsable": assessment.unparsable,
+        "abstain": assessment.abstain,
         "model_id": assessment.model_id,
         "resolution": list(assessment.resolution),
     }

@@ -2,7 +2,7 @@
 
 errors, levels, records, files, threads, wheels, embedded <- config
   <- images, builtin_scenes, plots, metrics, regions, distortions, fullref, instructions <- segment <- data <- model
-  <- training | infer <- tune, rsa, video, evaluate <- web, doctor, quickstart, cli
+  <- training | infer <- tune, rsa, video, evaluate, gallery <- web, serve, doctor, quickstart, cli
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("model",),
     ("training", "infer"),
-    ("tune", "rsa", "video", "evaluate"),
-    ("web", "doctor", "quickstart", "cli"),
+    ("tune", "rsa", "video", "evaluate", "gallery"),
+    ("web", "serve", "doctor", "quickstart", "cli"),
 )
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}
 LEFT = [room for rooms in LEVELS[: LEVEL["segment"] + 1] for room in rooms]
@@ -45,6 +45,8 @@ ONE_PLACE = {
     "pyiqa": ("data_builders/labelers/crops.py",),
     "rawpy": ("seagull_tune/raw.py",),
     "gradio": ("seagull_tune/web/",),
+    "fastapi": ("seagull_tune/serve/",),
+    "xgrammar": ("seagull_tune/infer/grammar.py",),
     "ray": ("data_builders/executors.py",),
 }
 HEAVY = ("torch", "torchvision", "transformers", "peft", "accelerate", "timm", "datasets", "pandas")

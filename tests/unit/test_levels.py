@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import pytest
 
-from seagull_tune.levels import level_score, nearest_level, said_severity, soft_levels
+from seagull_tune.levels import level_deviation, level_score, nearest_level, said_severity, soft_levels
 
 SCORES = [0.0, 1e-6, 0.05, 0.25, 0.3, 0.374, 0.376, 0.5, 0.61, 0.875, 0.99, 1.0]
 
@@ -80,3 +80,11 @@ def test_the_nearest_word() -> None:
 )
 def test_the_severity_that_is_said(probabilities: tuple[float, ...], said: int) -> None:
     assert said_severity(probabilities) == said
+
+
+@pytest.mark.parametrize(
+    ("levels", "deviation"),
+    [((0.0, 0.0, 1.0, 0.0, 0.0), 0.0), ((0.5, 0.0, 0.0, 0.0, 0.5), 0.5), ((0.0, 0.5, 0.0, 0.5, 0.0), 0.25)],
+)
+def test_the_deviation_of_levels(levels: tuple[float, ...], deviation: float) -> None:
+    assert level_deviation(levels) == pytest.approx(deviation, abs=1e-12)
