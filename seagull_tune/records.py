@@ -204,12 +204,14 @@ class Slot:
         target: probabilities over ``words`` (soft label); the text part holds the word nearest to the value. Of
             ``types``, several words may be true at once: they share the mass.
         key: what the value is about, for example the distortion type of a severity word ("" otherwise).
+        region: index into the conversation's regions of the one that the value is of; None where it is of none alone.
     """
 
     kind: str
     words: tuple[str, ...]
     target: tuple[float, ...]
     key: str = ""
+    region: int | None = None
 
 
 @dataclass(frozen=True)

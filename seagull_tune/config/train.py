@@ -68,6 +68,7 @@ class LossWeights(StrictModel):
         direct_quality, direct_importance, direct_severity: the region tokens' own head.
         ranking: pairs of regions of a batch (of all processes) in the order of their quality, by the direct head.
         slots: weights inside ``level``.
+        taught: share of the value words' targets that is what the direct head believes, instead of the label.
     """
 
     answer: Weight = 0.0
@@ -77,6 +78,7 @@ class LossWeights(StrictModel):
     direct_severity: Weight = 1.0
     ranking: Weight = 0.0
     slots: SlotWeights = SlotWeights()
+    taught: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
 
     @property
     def reads_text(self) -> bool:

@@ -37,6 +37,8 @@ class TrainingItem:
         mentions: region index of each mention in the conversation.
         visual: picture inputs, or None where ``statistics`` is given.
         statistics: cached front result (arrays by name of ``RegionStatistics``), or None.
+        slot_regions: region index of each value word of the conversation, -1 where it is of no single region; empty
+            where nobody knows.
     """
 
     name: str
@@ -45,6 +47,7 @@ class TrainingItem:
     mentions: tuple[int, ...] = ()
     visual: VisualInputs | None = None
     statistics: dict[str, np.ndarray] | None = None
+    slot_regions: tuple[int, ...] = ()
 
 
 class Collator:
@@ -142,7 +145,8 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
         ``mention_counts`` (B,); ``logits_index`` (N,) flat positions whose next token is trained, and ``target_ids``
         (N,), :data:`IGNORE` where a value slot replaces the hard target; ``slot_rows`` (S,) rows of ``logits_index``,
         ``slot_kinds`` (S,) indices into :data:`SLOT_KINDS`, ``slot_candidates`` (S, W) token ids padded with -1,
-        ``slot_targets`` float32 (S, W).
+        ``slot_targets`` float32 (S, W), ``slot_regions`` (S,) rows of the batch's regions, or -1, and ``slot_types``
+        (S,) the distortion type that a severity is of, or -1.
 
     Raises:
         TrainingError: a sample without a trained token, by name.
@@ -157,6 +161,8 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
     kinds: list[int] = []
     candidates: list[tuple[int, ...]] = []
     soft: list[tuple[float, ...]] = []
+    about: list[int] = []
+    types: list[int] = []
     mentions: list[int] = []
     first_region = 0
     for row, (item, chat) in enumerate(zip(items, encoded, strict=True)):
@@ -165,6 +171,7 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
         ids[row, : len(chat.input_ids)] = torch.tensor(chat.input_ids)
         mask[row, : len(chat.input_ids)] = 1
         slots = {slot.index: slot for slot in chat.slots}
+        regions_of = dict(zip(slots, item.slot_regions or [-1] * len(slots), strict=True))
         for position in range(1, len(chat.input_ids)):
             if not chat.trained[position]:
                 continue
@@ -174,6 +181,9 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
                 kinds.append(SLOT_KINDS.index(slot.kind))
                 candidates.append(slot.candidate_ids)
                 soft.append(slot.target)
+                region = regions_of[slot.index]
+                about.append(region if region < 0 else first_region + region)
+                types.append(DISTORTION_TYPES.index(slot.key) if slot.kind == "severity" else -1)
             # The logits that predict a token stand one position before it.
             index.append(row * length + position - 1)
             targets.append(IGNORE if slot is not None else chat.input_ids[position])
@@ -193,4 +203,6 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
             -1, width
         ),
         "slot_targets": torch.tensor([t + (0.0,) * (width - len(t)) for t in soft]).view(-1, width),
+        "slot_regions": torch.tensor(about, dtype=torch.long),
+        "slot_types": torch.tensor(types, dtype=torch.long),
     }

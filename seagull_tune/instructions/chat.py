@@ -36,7 +36,7 @@ class SlotPosition:
         index: into ``input_ids``: the first token of the word. The logits that predict it are at ``index - 1``.
         candidate_ids: for each candidate word, the id of its first token there; all different.
         target: probabilities over the candidates.
-        kind, key: as in :class:`seagull_tune.records.Slot`.
+        kind, key, region: as in :class:`seagull_tune.records.Slot`.
     """
 
     index: int
@@ -44,6 +44,7 @@ class SlotPosition:
     target: tuple[float, ...]
     kind: str
     key: str
+    region: int | None = None
 
 
 @dataclass(frozen=True)
@@ -206,5 +207,5 @@ def _add_run(chat: EncodedChat, view: TokenizerView, run: _Run, trained: bool) -
         candidates = view.candidate_ids(run.text[ends[i] : start], slot.words, run.text[ends[i + 1] : starts[i + 1]])
         if candidates[chosen] != ids[place]:
             candidates = view.candidate_ids(run.text[:start], slot.words, run.text[ends[i + 1] :])
-        chat.slots.append(SlotPosition(first + place, candidates, slot.target, slot.kind, slot.key))
+        chat.slots.append(SlotPosition(first + place, candidates, slot.target, slot.kind, slot.key, slot.region))
     chat.extend(ids, trained)

@@ -6,7 +6,7 @@ import hashlib
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seagull_tune.config.instructions import ConversationSettings, TaskWeights
 from seagull_tune.errors import DataError, RegionError
@@ -82,8 +82,17 @@ def build_conversation(
         asked = question_parts(question, [order.index(region) for region in turn.regions], turn.type_name, prompts)
         first = (Part(image=True),) if len(messages) == 1 else ()
         answer = answer_parts(turn.task, about, prompts, form, turn.type_name, settings.severity_smoothing)
+        if len(turn.regions) == 1:
+            answer = _about(answer, order.index(turn.regions[0]))
         messages += [Message("user", first + asked), Message("assistant", answer)]
     return Conversation(tuple(messages), tuple(order))
+
+
+def _about(answer: Sequence[Part], region: int) -> tuple[Part, ...]:
+    """An answer whose value words say which region they are of."""
+    return tuple(
+        part if part.slot is None else replace(part, slot=replace(part.slot, region=region)) for part in answer
+    )
 
 
 def sample_conversation(

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, distributed
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, relu
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, normalize, relu
 
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
 from seagull_tune.levels import DISTORTION_TYPES
@@ -46,7 +46,13 @@ def answer_loss(logits: Tensor, target_ids: Tensor) -> Tensor:
     return _mean(summed, (target_ids != IGNORE).sum(), least=1.0)
 
 
-def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping[str, float]) -> Tensor:
+def slot_loss(
+    logits: Tensor,
+    batch: Mapping[str, Tensor],
+    kind_weights: Mapping[str, float],
+    teacher: DirectLogits | None = None,
+    taught: float = 0.0,
+) -> Tensor:
     """Soft-label cross-entropy at value slots, over the whole vocabulary, averaged with weights per kind.
 
     The softmax runs over the vocabulary, so that mass also moves *to* the value words (as in DeQA-Score), not only
@@ -54,22 +60,60 @@ def slot_loss(logits: Tensor, batch: Mapping[str, Tensor], kind_weights: Mapping
 
     Args:
         logits: (N, V).
-        batch: ``slot_rows`` (S,), ``slot_kinds`` (S,), ``slot_candidates`` (S, W), ``slot_targets`` (S, W).
+        batch: ``slot_rows`` (S,), ``slot_kinds`` (S,), ``slot_candidates`` (S, W), ``slot_targets`` (S, W);
+            with a teacher also ``slot_regions`` (S,) and ``slot_types`` (S,).
         kind_weights: weight of each of ``SLOT_KINDS``.
+        teacher: the direct head's logits of the batch's regions; see :func:`taught_targets`.
+        taught: share of the targets that is the teacher's belief, in [0, 1].
     """
     rows = batch["slot_rows"]
     log_probabilities = log_softmax(logits[rows].float(), dim=1)  # (S, V)
     chosen = log_probabilities.gather(1, batch["slot_candidates"].clamp_min(0))  # (S, W)
-    losses = -(batch["slot_targets"] * chosen).sum(dim=1)
     named = batch["slot_kinds"] == SLOT_KINDS.index("types")
+    targets = torch.where(named[:, None], (batch["slot_targets"] > 0).float(), batch["slot_targets"])
+    if teacher is not None and taught > 0:
+        targets = torch.lerp(targets, taught_targets(targets, batch, teacher), taught)
+    losses = -(targets * chosen).sum(dim=1)
     if bool(named.any()):
-        losses = losses.masked_scatter(named, types_loss(chosen[named], batch["slot_targets"][named]))
+        losses = losses.masked_scatter(named, types_loss(chosen[named], targets[named, : len(DISTORTION_TYPES)]))
     table = torch.tensor([kind_weights.get(kind, 1.0) for kind in SLOT_KINDS], device=losses.device)
     weights = table[batch["slot_kinds"]]
     return _mean((losses * weights).sum(), weights.sum(), least=1e-9)
 
 
-def types_loss(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+@torch.no_grad()
+def taught_targets(targets: Tensor, batch: Mapping[str, Tensor], teacher: DirectLogits) -> Tensor:
+    """Targets of value words as the direct head believes them (distillation: Hinton, Vinyals, Dean 2015).
+
+    A label holds what no token of the region tells. The direct head's belief is a function of the very tokens that the
+    language model reads, so the adapters can learn all of it, and do so in fewer steps.
+
+    Args:
+        targets: (S, W) of the labels; at slots of kind ``types``, 1 for each type that is there.
+        batch: ``slot_kinds`` (S,), ``slot_regions`` (S,), ``slot_types`` (S,).
+        teacher: the direct head's logits of the batch's R regions.
+
+    Returns:
+        (S, W); rows that are of no single region, and judgements, stay as they are.
+    """
+    kinds, regions = batch["slot_kinds"], batch["slot_regions"]
+    severity = teacher.severity.float().softmax(dim=2)  # (R, 8, 6)
+    beliefs = {
+        "quality": lambda rows: teacher.quality.float().softmax(dim=1)[regions[rows]],
+        "importance": lambda rows: teacher.importance.float().softmax(dim=1)[regions[rows]],
+        "types": lambda rows: 1.0 - severity[regions[rows], :, 0],
+        "severity": lambda rows: normalize(severity[regions[rows], batch["slot_types"][rows], 1:], p=1.0, dim=1),
+    }
+    taught = targets.clone()
+    for kind, believed in beliefs.items():
+        rows = (regions >= 0) & (kinds == SLOT_KINDS.index(kind))
+        if bool(rows.any()):
+            values = believed(rows)
+            taught[rows, : values.shape[1]] = values
+    return taught
+
+
+def types_loss(log_probabilities: Tensor, there: Tensor) -> Tensor:
     """Loss of each slot of kind ``types``, where several words may be true: one decision per type against "none".
 
     The types' binary cross-entropies, summed, and the mass that all the words together lack: without it the decisions
@@ -77,11 +121,10 @@ def types_loss(log_probabilities: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         log_probabilities: (S, 9) over the vocabulary, types in their order, then "none".
-        targets: (S, 9), above 0 where a type is there.
+        there: (S, 8), how surely each type is there, in [0, 1].
     """
     n_types = len(DISTORTION_TYPES)
     margins = log_probabilities[:, :n_types] - log_probabilities[:, n_types : n_types + 1]
-    there = (targets[:, :n_types] > 0).to(margins.dtype)
     decisions = binary_cross_entropy_with_logits(margins, there, reduction="none").sum(dim=1)
     return decisions - log_probabilities[:, : n_types + 1].logsumexp(dim=1)
 

@@ -235,10 +235,17 @@ def roi_losses(weights: LossWeights) -> LossFunction:
         if weights.answer > 0 and outputs.logits is not None:
             named["answer"] = (weights.answer, answer_loss(outputs.logits, batch["target_ids"]))
         if weights.level > 0 and outputs.logits is not None:
-            named["level"] = (weights.level, slot_loss(outputs.logits, batch, weights.slots.model_dump()))
+            named["level"] = (weights.level, _level_loss(outputs, batch, weights))
         return named
 
     return compute
+
+
+def _level_loss(outputs: SeagullOutput, batch: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
+    """The loss on value words. Held-out losses are against the labels alone, so that runs compare."""
+    assert outputs.logits is not None
+    taught = weights.taught if torch.is_grad_enabled() else 0.0
+    return slot_loss(outputs.logits, batch, weights.slots.model_dump(), outputs.direct, taught)
 
 
 def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:

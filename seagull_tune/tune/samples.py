@@ -82,4 +82,6 @@ class TrainingSamples(Dataset[TrainingItem]):
         conversation = sample_conversation(sample, self.prompts, self.settings, visit)
         encoded = self.processor.encode(conversation.messages)
         mentions = tuple(conversation.region_order[position.region] for position in encoded.region_positions)
-        return TrainingItem(sample.sample_id, sample.labels, encoded, mentions)
+        order = conversation.region_order
+        slot_regions = tuple(-1 if slot.region is None else order[slot.region] for slot in encoded.slots)
+        return TrainingItem(sample.sample_id, sample.labels, encoded, mentions, slot_regions=slot_regions)

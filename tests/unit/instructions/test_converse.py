@@ -63,6 +63,7 @@ def test_answers_belong_to_the_region_that_was_asked_about(labels: list[RegionLa
         for user, assistant in zip(conversation.messages[1::2], conversation.messages[2::2], strict=True):
             (k,) = [p.region for p in user.parts if p.region is not None]
             (slot,) = [p.slot for p in assistant.parts if p.slot]
+            assert slot.region == k
             score = sum(p * i / 4 for i, p in enumerate(slot.target))
             assert score == pytest.approx(labels[conversation.region_order[k]].quality)
 

@@ -11,7 +11,15 @@ import torch
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
 from seagull_tune.levels import soft_levels
 from seagull_tune.model.projector import DirectLogits
-from seagull_tune.tune.losses import answer_loss, direct_losses, ranking_loss, slot_loss, soft_cross_entropy, types_loss
+from seagull_tune.tune.losses import (
+    answer_loss,
+    direct_losses,
+    ranking_loss,
+    slot_loss,
+    soft_cross_entropy,
+    taught_targets,
+    types_loss,
+)
 
 
 def _log_softmax(row: list[float]) -> list[float]:
@@ -119,14 +127,46 @@ def test_losses_are_computed_in_float32() -> None:
 def test_types_are_decided_one_by_one_against_none() -> None:
     # Names far above "none" where they are there, far below where they are not; all the mass on these words.
     logits = torch.tensor([[6.0, -6.0, 6.0, -6.0, -6.0, -6.0, -6.0, -6.0, 0.0]])
-    both = torch.tensor([[0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    both = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
     by_hand = 8 * math.log1p(math.exp(-6.0))
     assert float(types_loss(logits.log_softmax(1), both)) == pytest.approx(by_hand, abs=1e-5)
-    clean = torch.tensor([[0.0] * 8 + [1.0]])
+    clean = torch.zeros(1, 8)
     assert float(types_loss(logits.log_softmax(1), clean)) == pytest.approx(2 * 6.0 + by_hand, abs=1e-5)
     # Mass on other words is lost mass: half of it costs log 2, whatever the decisions.
     halved = logits.log_softmax(1) - math.log(2.0)
     assert float(types_loss(halved, both)) == pytest.approx(by_hand + math.log(2.0), abs=1e-5)
+
+
+def test_taught_targets_are_what_the_direct_head_believes() -> None:
+    generator = torch.Generator().manual_seed(2)
+    direct = DirectLogits(*(torch.randn(2, *shape, generator=generator) for shape in ((5,), (5,), (8, 6))))
+    kinds = ("quality", "importance", "types", "severity", "judgement", "quality")
+    batch = {
+        "slot_kinds": torch.tensor([SLOT_KINDS.index(kind) for kind in kinds]),
+        "slot_regions": torch.tensor([1, 0, 1, 0, 0, -1]),
+        "slot_types": torch.tensor([-1, -1, -1, 3, -1, -1]),
+    }
+    labels = torch.rand(6, 9, generator=generator)
+    found = taught_targets(labels, batch, direct)
+    severity = direct.severity.softmax(2)
+    torch.testing.assert_close(found[0, :5], direct.quality.softmax(1)[1])
+    torch.testing.assert_close(found[1, :5], direct.importance.softmax(1)[0])
+    torch.testing.assert_close(found[2, :8], 1 - severity[1, :, 0])
+    torch.testing.assert_close(found[3, :5], severity[0, 3, 1:] / severity[0, 3, 1:].sum())
+    assert torch.equal(found[4:], labels[4:]), "a judgement, and a word of no single region, keep their labels"
+
+
+def test_a_share_of_the_targets_is_taught() -> None:
+    batch = _slots() | {"slot_regions": torch.tensor([0, 0]), "slot_types": torch.tensor([-1, 3])}
+    batch["slot_targets"] = torch.eye(5)[:2]
+    batch["slot_candidates"] = torch.arange(5).expand(2, 5)
+    logits = torch.tensor(LOGITS)
+    direct = DirectLogits(torch.zeros(1, 5), torch.zeros(1, 5), torch.zeros(1, 8, 6))
+    rows = logits[batch["slot_rows"]].log_softmax(1)
+    mixed = torch.lerp(batch["slot_targets"], torch.full((2, 5), 0.2), 0.25)
+    found = slot_loss(logits, batch, {}, direct, taught=0.25)
+    assert float(found) == pytest.approx(float(-(mixed * rows).sum(1).mean()), abs=1e-6)
+    assert float(slot_loss(logits, batch, {}, direct)) == pytest.approx(float(slot_loss(logits, batch, {})))
 
 
 def test_slots_of_types_have_their_own_loss() -> None:
@@ -143,7 +183,7 @@ def test_slots_of_types_have_their_own_loss() -> None:
         "slot_targets": targets,
     }
     chosen = logits.log_softmax(1).gather(1, candidates)
-    expected = (-2 * chosen[0, 2] + 3 * types_loss(chosen[1:2], targets[1:2])[0] - chosen[2, 0]) / 6
+    expected = (-2 * chosen[0, 2] + 3 * types_loss(chosen[1:2], targets[1:2, :8].ceil())[0] - chosen[2, 0]) / 6
     found = slot_loss(logits, batch, {"quality": 2.0, "types": 3.0, "severity": 1.0})
     assert float(found) == pytest.approx(float(expected), abs=1e-5)
 

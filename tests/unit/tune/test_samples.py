@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from seagull_tune.config.instructions import ConversationSettings
+from seagull_tune.data.collate import SLOT_KINDS, Collator
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.instructions.templates import load_prompts
@@ -55,6 +57,24 @@ def test_mentions_follow_the_conversation(samples: TrainingSamples) -> None:
         assert all(0 <= mention < len(item.labels) for mention in item.mentions)
         seen |= set(item.mentions)
     assert seen == {0, 1, 2}, "the conversations must reach every region"
+
+
+def test_value_words_know_their_region(samples: TrainingSamples) -> None:
+    seen = 0
+    for index in range(18):
+        item = samples[index]
+        assert item.encoded is not None and len(item.slot_regions) == len(item.encoded.slots)
+        for slot, region in zip(item.encoded.slots, item.slot_regions, strict=True):
+            if slot.kind == "quality" and region >= 0:
+                score = sum(share * level / 4 for level, share in enumerate(slot.target))
+                assert score == pytest.approx(item.labels[region].quality)
+                seen += 1
+    assert seen > 10
+    batch = Collator(0)([samples[index] for index in range(3)])
+    assert len(batch["slot_regions"]) == len(batch["slot_types"]) == len(batch["slot_rows"])
+    assert int(batch["slot_regions"].max()) >= len(samples[0].labels), "rows of the batch, not of one sample"
+    severities = batch["slot_kinds"] == SLOT_KINDS.index("severity")
+    assert torch.equal(batch["slot_types"] >= 0, severities)
 
 
 def test_chosen_rows(tiny: Tiny, rows: RoiDataset) -> None:
