@@ -68,7 +68,8 @@ class LossWeights(StrictModel):
         direct_quality, direct_importance, direct_severity: the region tokens' own head.
         ranking: pairs of regions of a batch (of all processes) in the order of their quality, by the direct head.
         slots: weights inside ``level``.
-        taught: share of the value words' targets that is what the direct head believes, instead of the label.
+        taught: share of the targets of quality, importance and types that is what the direct head believes, instead of
+            the label.
     """
 
     answer: Weight = 0.0

@@ -145,8 +145,7 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
         ``mention_counts`` (B,); ``logits_index`` (N,) flat positions whose next token is trained, and ``target_ids``
         (N,), :data:`IGNORE` where a value slot replaces the hard target; ``slot_rows`` (S,) rows of ``logits_index``,
         ``slot_kinds`` (S,) indices into :data:`SLOT_KINDS`, ``slot_candidates`` (S, W) token ids padded with -1,
-        ``slot_targets`` float32 (S, W), ``slot_regions`` (S,) rows of the batch's regions, or -1, and ``slot_types``
-        (S,) the distortion type that a severity is of, or -1.
+        ``slot_targets`` float32 (S, W), ``slot_regions`` (S,) rows of the batch's regions, or -1.
 
     Raises:
         TrainingError: a sample without a trained token, by name.
@@ -162,7 +161,6 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
     candidates: list[tuple[int, ...]] = []
     soft: list[tuple[float, ...]] = []
     about: list[int] = []
-    types: list[int] = []
     mentions: list[int] = []
     first_region = 0
     for row, (item, chat) in enumerate(zip(items, encoded, strict=True)):
@@ -183,7 +181,6 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
                 soft.append(slot.target)
                 region = regions_of[slot.index]
                 about.append(region if region < 0 else first_region + region)
-                types.append(DISTORTION_TYPES.index(slot.key) if slot.kind == "severity" else -1)
             # The logits that predict a token stand one position before it.
             index.append(row * length + position - 1)
             targets.append(IGNORE if slot is not None else chat.input_ids[position])
@@ -204,5 +201,4 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
         ),
         "slot_targets": torch.tensor([t + (0.0,) * (width - len(t)) for t in soft]).view(-1, width),
         "slot_regions": torch.tensor(about, dtype=torch.long),
-        "slot_types": torch.tensor(types, dtype=torch.long),
     }

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, distributed
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, normalize, relu
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, relu
 
 from seagull_tune.data.collate import IGNORE, SLOT_KINDS
 from seagull_tune.levels import DISTORTION_TYPES
@@ -61,7 +61,7 @@ def slot_loss(
     Args:
         logits: (N, V).
         batch: ``slot_rows`` (S,), ``slot_kinds`` (S,), ``slot_candidates`` (S, W), ``slot_targets`` (S, W);
-            with a teacher also ``slot_regions`` (S,) and ``slot_types`` (S,).
+            with a teacher also ``slot_regions`` (S,).
         kind_weights: weight of each of ``SLOT_KINDS``.
         teacher: the direct head's logits of the batch's regions; see :func:`taught_targets`.
         taught: share of the targets that is the teacher's belief, in [0, 1].
@@ -86,30 +86,28 @@ def taught_targets(targets: Tensor, batch: Mapping[str, Tensor], teacher: Direct
     """Targets of value words as the direct head believes them (distillation: Hinton, Vinyals, Dean 2015).
 
     A label holds what no token of the region tells. The direct head's belief is a function of the very tokens that the
-    language model reads, so the adapters can learn all of it, and do so in fewer steps.
+    language model reads, so the adapters can learn all of it, and do so in fewer steps. Severities keep their labels:
+    taught ones, which are spread over neighbours, were answered with the middle ones.
 
     Args:
         targets: (S, W) of the labels; at slots of kind ``types``, 1 for each type that is there.
-        batch: ``slot_kinds`` (S,), ``slot_regions`` (S,), ``slot_types`` (S,).
+        batch: ``slot_kinds`` (S,), ``slot_regions`` (S,).
         teacher: the direct head's logits of the batch's R regions.
 
     Returns:
-        (S, W); rows that are of no single region, and judgements, stay as they are.
+        (S, W); rows that are of no single region, severities and judgements stay as they are.
     """
     kinds, regions = batch["slot_kinds"], batch["slot_regions"]
-    severity = teacher.severity.float().softmax(dim=2)  # (R, 8, 6)
     beliefs = {
-        "quality": lambda rows: teacher.quality.float().softmax(dim=1)[regions[rows]],
-        "importance": lambda rows: teacher.importance.float().softmax(dim=1)[regions[rows]],
-        "types": lambda rows: 1.0 - severity[regions[rows], :, 0],
-        "severity": lambda rows: normalize(severity[regions[rows], batch["slot_types"][rows], 1:], p=1.0, dim=1),
+        "quality": teacher.quality.float().softmax(dim=1),
+        "importance": teacher.importance.float().softmax(dim=1),
+        "types": 1.0 - teacher.severity.float().softmax(dim=2)[:, :, 0],
     }
     taught = targets.clone()
-    for kind, believed in beliefs.items():
+    for kind, values in beliefs.items():
         rows = (regions >= 0) & (kinds == SLOT_KINDS.index(kind))
         if bool(rows.any()):
-            values = believed(rows)
-            taught[rows, : values.shape[1]] = values
+            taught[rows, : values.shape[1]] = values[regions[rows]]
     return taught
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from seagull_tune.config.instructions import ConversationSettings
-from seagull_tune.data.collate import SLOT_KINDS, Collator
+from seagull_tune.data.collate import Collator
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.instructions.templates import load_prompts
@@ -71,10 +70,8 @@ def test_value_words_know_their_region(samples: TrainingSamples) -> None:
                 seen += 1
     assert seen > 10
     batch = Collator(0)([samples[index] for index in range(3)])
-    assert len(batch["slot_regions"]) == len(batch["slot_types"]) == len(batch["slot_rows"])
+    assert len(batch["slot_regions"]) == len(batch["slot_rows"])
     assert int(batch["slot_regions"].max()) >= len(samples[0].labels), "rows of the batch, not of one sample"
-    severities = batch["slot_kinds"] == SLOT_KINDS.index("severity")
-    assert torch.equal(batch["slot_types"] >= 0, severities)
 
 
 def test_chosen_rows(tiny: Tiny, rows: RoiDataset) -> None:
