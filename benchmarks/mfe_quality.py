@@ -62,8 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 ``mean-only`` is what Osprey does with a region: means of feature maps under the mask, nothing else."""
 
 DRAWN = {"drawn-box": "ours"}
-"""Cells without a training of their own -> the cell whose model they ask about the whole picture, the region's box drawn
-on it."""
+"""Cells without a training of their own -> the cell whose model is asked about pictures with drawn boxes."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "quality SRCC": ("quality", "srcc"),

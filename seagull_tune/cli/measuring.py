@@ -120,6 +120,6 @@ def compare(
     from seagull_tune.evaluate.compare import compare_runs
     from seagull_tune.evaluate.compare_page import write_comparison
 
-    comparison = compare_runs(runs, settings)
+    comparison = compare_runs(runs, settings, show_progress=True)
     typer.echo(write_comparison(comparison, out))
     say(f"Pages: {out / 'compare.md'}, {out / 'compare.html'}")

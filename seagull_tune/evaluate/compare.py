@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from seagull_tune.config.evaluate import CompareConfig
 from seagull_tune.errors import DataError
@@ -108,12 +109,13 @@ class Comparison:
         return tuple(kind for kind in KINDS if any(value_of(run.metrics, kind.key) is not None for run in self.runs))
 
 
-def compare_runs(paths: Sequence[Path], settings: CompareConfig) -> Comparison:
+def compare_runs(paths: Sequence[Path], settings: CompareConfig, show_progress: bool = False) -> Comparison:
     """Reads and compares measurements.
 
     Args:
         paths: metrics files or run folders, two or more; the first is what the others are compared with.
         settings: draws and seed.
+        show_progress: whether a bar is shown on standard error.
 
     Raises:
         DataError: fewer than two, a file is missing or damaged (all are named), or they are not of the same data (what
@@ -128,8 +130,10 @@ def compare_runs(paths: Sequence[Path], settings: CompareConfig) -> Comparison:
     truth = runs[0].judged.truth
     if len(set(truth.photographs.tolist())) < 2:
         notes.append("No differences: all that was judged is of one photograph.")
+    if len(runs[0].metrics.get("runs", ())) > 1:
+        notes.append("Figures are medians over the seeds; differences and plots are of the first seed's division.")
     statistics = [statistics_of(run.reading, truth) for run in runs]
-    for kind in KINDS:
+    for kind in tqdm(KINDS, desc="Comparing", unit="figures", disable=not show_progress):
         found: list[Difference | None] = []
         for run, others in zip(runs[1:], statistics[1:], strict=True):
             pair = _difference(kind, statistics[0], others, truth, settings)
