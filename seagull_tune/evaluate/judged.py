@@ -77,7 +77,7 @@ class Judged:
             found = cls(
                 Truth(**truth), {name: Reading(**columns) for name, columns in readings.items()}, arrays["samples"]
             )
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"{path} is damaged ({error}). {_REMEDY}") from error
         lengths = {len(found.truth), len(found.samples), *(len(reading) for reading in found.readings.values())}
         if len(lengths) != 1:

@@ -166,8 +166,8 @@ def logistic_fit(predicted: Scores, true: Scores) -> LogisticFit | None:
                 continue
         mapped = _pearson(_logistic(x, *found), right)
         if mapped is not None and (best is None or mapped > abs(best.plcc)):
-            signed = float(np.copysign(mapped, found[0] - found[1]))
-            best = LogisticFit(*(float(value) for value in found), centre=centre, scale=peak * spread, plcc=signed)
+            b1, b2, b3, b4 = (float(value) for value in found)
+            best = LogisticFit(b1, b2, b3, b4, centre, peak * spread, float(np.copysign(mapped, b1 - b2)))
     return best
 
 
