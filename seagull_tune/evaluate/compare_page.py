@@ -211,10 +211,8 @@ def _plot_sections(comparison: Comparison) -> Iterator[str]:
             "Confidence is the probability of the most probable quality word; it is right where the truth is nearest "
             "to that word. Large points: many regions. Error: expected calibration error over ten bins."
         )
-        drawn = calibration_curves(curves, "Confidence in quality levels")
-        yield page.section(
-            "Calibration", page.paragraph(remark), page.grid([page.picture(drawn, "calibration curves")])
-        )
+        plot = page.picture(calibration_curves(curves, "Confidence in quality levels"), "calibration curves")
+        yield page.section("Calibration", page.paragraph(remark), page.grid([plot]))
 
 
 def _scatter(run: Measurement, name: str) -> str:

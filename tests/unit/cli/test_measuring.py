@@ -17,8 +17,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_measured_and_compared(run: Callable, dataset: Path, tiny_model: Path, tmp_path: Path) -> None:
-    line = ("evaluate", "--model", tiny_model, "--data", dataset, "--set", "protocol.split=validation")
-    line += ("--set", "evaluation.bootstrap_draws=10", "--baselines", "none", "--set", "evaluation.texts_per_image=0")
+    line = (
+        "evaluate", "--model", tiny_model, "--data", dataset, "--set", "protocol.split=validation",
+        "--set", "evaluation.bootstrap_draws=10", "--baselines", "none", "--set", "evaluation.texts_per_image=0",
+    )  # fmt: skip
     plan = run(*line, "--out", tmp_path / "a" / "metrics.json", "--dry-run")
     assert plan.exit_code == 0, plan.output
     assert "regions of 4 samples" in plan.output and "split validation" in plan.output
