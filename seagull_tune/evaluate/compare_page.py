@@ -14,7 +14,6 @@ import numpy as np
 
 from seagull_tune.errors import DataError
 from seagull_tune.evaluate import report_page as page
-from seagull_tune.evaluate.breakdown import SIZES
 from seagull_tune.evaluate.compare import Comparison, FigureKind, Measurement
 from seagull_tune.evaluate.compare_figures import (
     calibration_curves,
@@ -23,7 +22,7 @@ from seagull_tune.evaluate.compare_figures import (
     severity_confusion,
 )
 from seagull_tune.evaluate.report_figures import scatter
-from seagull_tune.evaluate.report_numbers import interval_text, number, value_of
+from seagull_tune.evaluate.report_numbers import AXES, group_title, interval_text, number, value_of
 from seagull_tune.files import atomic_write_text, why_not_written
 from seagull_tune.metrics.bootstrap import Difference, Interval
 from seagull_tune.metrics.calibration import level_reliability
@@ -154,7 +153,6 @@ def _p(value: float, resamples: int) -> str:
 
 
 def _breakdown_rows(comparison: Comparison) -> Iterator[tuple[str, Rows]]:
-    titles = {"type": "by distortion type", "severity": "by worst severity", "size": "by size of the region"}
     first = comparison.runs[0].metrics.get("breakdown", {})
     for axis, groups in first.items():
         rows: Rows = []
@@ -162,11 +160,9 @@ def _breakdown_rows(comparison: Comparison) -> Iterator[tuple[str, Rows]]:
             key = f"breakdown.{axis}.{name}.quality.srcc"
             values = [value_of(run.metrics, key) for run in comparison.runs]
             if any(value is not None for value in values):
-                low, high = SIZES.get(name, (0.0, 0.0)) if axis == "size" else (0.0, 0.0)
-                share = f", {100 * low:.0f} to {100 * min(high, 1.0):.0f} % of the picture" if high else ""
-                rows.append((f"{name}{share} ({found['n_regions']})", [(number(value), "") for value in values]))
+                rows.append((group_title(axis, name, found["n_regions"]), [(number(value), "") for value in values]))
         if rows:
-            yield titles.get(axis, axis), rows
+            yield AXES.get(axis, axis), rows
 
 
 def _difference_plots(comparison: Comparison) -> Iterator[str]:

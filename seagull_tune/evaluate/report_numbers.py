@@ -7,6 +7,7 @@ from typing import Any
 
 from seagull_tune.evaluate import report_page as page
 from seagull_tune.evaluate.baselines import AREA_LOSS, CLASSICAL, TRIVIAL
+from seagull_tune.evaluate.breakdown import SIZES
 from seagull_tune.evaluate.judging import BOX_DRAWN, CROP
 from seagull_tune.evaluate.outcomes import DIRECT
 
@@ -99,6 +100,47 @@ def numbers_section(metrics: Mapping[str, Any]) -> str:
         ),
         page.number_table(["", *(name for name, _, _ in _COLUMNS)], rows),
     )
+
+
+AXES = {"type": "by distortion type", "severity": "by worst severity", "size": "by size of the region"}
+"""Axes of the breakdown -> how headings call them."""
+_GROUP_COLUMNS = (
+    ("Quality SRCC", "quality.srcc"),
+    ("Quality RMSE", "quality.rmse"),
+    ("Quality bias", "quality.bias"),
+    ("Importance SRCC", "importance.srcc"),
+    ("Types sample F1", "types.sample_f1"),
+    ("Severity sample F1", "severity.sample_f1"),
+)
+
+
+def group_title(axis: str, name: str, n_regions: int) -> str:
+    """A group of the breakdown in words, with how many regions it has."""
+    low, high = SIZES.get(name, (0.0, 0.0)) if axis == "size" else (0.0, 0.0)
+    share = f", {100 * low:.0f} to {100 * min(high, 1.0):.0f} % of the picture" if high else ""
+    return f"{name}{share} ({n_regions:,})"
+
+
+def breakdown_section(metrics: Mapping[str, Any]) -> str:
+    """The model's figures by type, severity and size; "" where there is no breakdown."""
+    tables = []
+    for axis, groups in metrics.get("breakdown", {}).items():
+        rows = [
+            (
+                group_title(axis, name, found["n_regions"]),
+                [(number(value_of(found, figure)), "") for _, figure in _GROUP_COLUMNS],
+                False,
+            )
+            for name, found in groups.items()
+        ]
+        tables.append(page.number_table([AXES[axis], *(name for name, _ in _GROUP_COLUMNS)], rows))
+    if not tables:
+        return ""
+    remark = (
+        "The language model's figures of some of the regions; in brackets how many there are. Bias: how much higher "
+        "the prediction is than the truth, on average. Sample F1: mean over regions."
+    )
+    return page.section("Where it is good, and where not", page.paragraph(remark), *tables)
 
 
 def facts_section(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
