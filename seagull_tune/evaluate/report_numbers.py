@@ -16,8 +16,8 @@ _READERS = (
     ("Language model", ""),
     ("Direct head", DIRECT),
     ("Classical baseline", f"baselines.{CLASSICAL}"),
-    ("Classical, box instead of mask", f"baselines.{CROP}"),
-    ("Model, box drawn on the picture", f"baselines.{BOX_DRAWN}"),
+    ("Classical, on the box", f"baselines.{CROP}"),
+    ("Model, box drawn", f"baselines.{BOX_DRAWN}"),
     ("Area × (1 − quality)", f"baselines.{AREA_LOSS}"),
     ("Trivial baseline", f"baselines.{TRIVIAL}"),
 )
@@ -32,7 +32,6 @@ _COLUMNS = (
     ("Types sample F1", "types.sample_f1", ""),
     ("Severity macro F1", "severity.f1", ""),
     ("Severity sample F1", "severity.sample_f1", ""),
-    ("Severity accuracy", "severity.accuracy", ""),
 )
 
 
