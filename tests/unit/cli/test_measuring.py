@@ -19,14 +19,16 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_measured_and_compared(run: Callable, dataset: Path, tiny_model: Path, tmp_path: Path) -> None:
     line = (
         "evaluate", "--model", tiny_model, "--data", dataset, "--set", "protocol.split=validation",
-        "--set", "evaluation.bootstrap_draws=10", "--baselines", "none", "--set", "evaluation.texts_per_image=0",
+        "--set", "evaluation.bootstrap_draws=10", "--set", "evaluation.texts_per_image=0",
     )  # fmt: skip
     plan = run(*line, "--out", tmp_path / "a" / "metrics.json", "--dry-run")
     assert plan.exit_code == 0, plan.output
     assert "regions of 4 samples" in plan.output and "split validation" in plan.output
-    for name in ("a", "b"):
-        result = run(*line, "--out", tmp_path / name / "metrics.json")
+    for name, baselines in (("a", "none"), ("b", "box_drawn")):
+        result = run(*line, "--out", tmp_path / name / "metrics.json", "--baselines", baselines)
         assert result.exit_code == 0, result.output
+    drawn = json.loads((tmp_path / "b" / "metrics.json").read_text())["baselines"]["box_drawn"]
+    assert drawn["quality"]["rmse"] > 0 and "importance" not in drawn
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert metrics["split"] == "validation" and metrics["n_photographs"] == 2
     result = run("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c", "--set", "draws=20")
