@@ -101,7 +101,8 @@ class DrawnBoxAssessor(DirectAssessor):
             raise TypeError("The benchmark judges arrays, not files.")
         height, width = image.shape[:2]
         whole = [box_region((0, 0, width, height), height, width)]
-        return [super().assess(draw_box(image, region.box_xyxy), whole)[0] for region in regions]
+        judge = super().assess  # a comprehension has no `super()` of its own before Python 3.12
+        return [judge(draw_box(image, region.box_xyxy), whole)[0] for region in regions]
 
 
 def cell_config(config: QuickstartConfig, variant: str, seed: int) -> TrainConfig:
