@@ -113,7 +113,7 @@ def _lead(comparison: Comparison) -> str:
     judged = comparison.runs[0].judged
     protocol = metrics["protocol"]
     return (
-        f"{len(judged.truth):,} {protocol['judged']} of {len(set(judged.truth.photographs.tolist())):,} photographs, "
+        f"{len(judged.truth):,} {protocol['judged']} of {len(set(judged.truth.photographs.tolist())):,} scenes, "
         f"protocol {protocol['name']}, split {metrics['split']}, data {str(metrics['data_config_hash'])[:12]}."
     )
 
