@@ -35,11 +35,13 @@ from seagull_tune.config.runs import QuickstartConfig
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import ConfigError, SeagullError
+from seagull_tune.evaluate.judging import draw_box
 from seagull_tune.evaluate.protocols import evaluate_model
 from seagull_tune.files import atomic_write_text
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.scoring import direct_scores
 from seagull_tune.records import Region, RegionAssessment
+from seagull_tune.regions.boxes import box_region
 from seagull_tune.threads import wait_politely
 from seagull_tune.tune.recipe import train
 
@@ -52,8 +54,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "with-attention": {"mfe_attention": True},
     "box": {"mfe_region": "box"},
     "mean": {"mfe_pooling": "mean"},
+    "mean-only": {"mfe_pooling": "mean", "mfe_local": False},
+    "drawn-box": {},
 }
-"""Cells of the table -> settings laid over those of the pre-training configuration; ``ours`` reads no context."""
+"""Cells of the table -> settings laid over those of the pre-training configuration; ``ours`` reads no context.
+
+``mean-only`` is what Osprey does with a region: means of feature maps under the mask, nothing else."""
+
+DRAWN = {"drawn-box": "ours"}
+"""Cells without a training of their own -> the cell whose model is asked about pictures with drawn boxes."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "quality SRCC": ("quality", "srcc"),
@@ -81,8 +90,23 @@ class DirectAssessor(RegionAssessor):
         ]
 
 
+class DrawnBoxAssessor(DirectAssessor):
+    """Is asked about the whole picture, with the box of the region drawn on it."""
+
+    def assess(
+        self, image: np.ndarray | str | Path, regions: Sequence[Region], text: bool | Collection[int] = False
+    ) -> list[RegionAssessment]:
+        """See :meth:`DirectAssessor.assess`."""
+        if not isinstance(image, np.ndarray):
+            raise TypeError("The benchmark judges arrays, not files.")
+        height, width = image.shape[:2]
+        whole = [box_region((0, 0, width, height), height, width)]
+        judge = super().assess  # a comprehension has no `super()` of its own before Python 3.12
+        return [judge(draw_box(image, region.box_xyxy), whole)[0] for region in regions]
+
+
 def cell_config(config: QuickstartConfig, variant: str, seed: int) -> TrainConfig:
-    """The training of one cell.
+    """The training of one cell, or of the one whose model it asks.
 
     Raises:
         ConfigError: there is no such variant.
@@ -97,20 +121,30 @@ def cell_config(config: QuickstartConfig, variant: str, seed: int) -> TrainConfi
         plain["cache_front"] = False
         plain["optimisation"]["mixup"] = 0.0
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:8]
-    plain["out"] = f"{config.out}/runs/{variant}-{seed}-{digest}"
+    plain["out"] = f"{config.out}/runs/{DRAWN.get(variant, variant)}-{seed}-{digest}"
     return TrainConfig.model_validate(plain)
 
 
-def run_cell(train_config: TrainConfig, test: RoiDataset, settings: EvaluationSettings) -> dict[str, Any]:
-    """Trains and measures one cell, or what is missing of it; its row of the table."""
+def run_cell(
+    train_config: TrainConfig, test: RoiDataset, settings: EvaluationSettings, drawn: bool = False
+) -> dict[str, Any]:
+    """Trains and measures one cell, or what is missing of it; its row of the table.
+
+    Args:
+        train_config: its training.
+        test: what is measured.
+        settings: how.
+        drawn: whether the model is asked about whole pictures with drawn boxes.
+    """
     started = time.monotonic()
     run = Path(train_config.out)
     model = run / "model"
     if not model.is_dir():
         model = train(train_config, resume=True)
     trained = time.monotonic() - started
-    assessor = DirectAssessor.from_pretrained(model)
-    metrics = evaluate_model(assessor, test, settings, run / "metrics.json").metrics
+    assessor = (DrawnBoxAssessor if drawn else DirectAssessor).from_pretrained(model)
+    out = run / ("drawn.json" if drawn else "metrics.json")
+    metrics = evaluate_model(assessor, test, settings, out).metrics
     row: dict[str, Any] = {}
     for name, keys in COLUMNS.items():
         value: Any = metrics
@@ -144,7 +178,8 @@ def run_cells(
     settings = config.evaluation.model_copy(update={"texts_per_image": 0})
     rows: dict[str, list[dict[str, Any]]] = {variant: [] for variant in variants}
     for number, ((variant, seed), plan) in enumerate(plans.items(), start=1):
-        file = out / "cells" / f"{Path(plan.out).name}.json"
+        prefix = "" if variant not in DRAWN else f"{variant}-of-"
+        file = out / "cells" / f"{prefix}{Path(plan.out).name}.json"
         if file.is_file():
             rows[variant].append(json.loads(file.read_text(encoding="utf-8")))
             print(f"[{number}/{len(plans)}] {variant}, seed {seed}: finished earlier", flush=True)
@@ -153,7 +188,7 @@ def run_cells(
             print(f"[{number}/{len(plans)}] {variant}, seed {seed}: left for the next call (--seconds)", flush=True)
             continue
         print(f"[{number}/{len(plans)}] {variant}, seed {seed}: begins", flush=True)
-        row = {"variant": variant, "seed": seed, **run_cell(plan, test, settings)}
+        row = {"variant": variant, "seed": seed, **run_cell(plan, test, settings, variant in DRAWN)}
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(file, json.dumps(row, indent=1) + "\n")
         rows[variant].append(row)

@@ -1,4 +1,4 @@
-"""Divides scenes into train, validation and test, the same way on every machine, and checks that nothing leaks."""
+"""Divides scenes into train, validation and test, the same way on every machine."""
 
 from __future__ import annotations
 
@@ -51,26 +51,6 @@ def assign_splits(scene_ids: Iterable[str], rule: SplitRule) -> dict[str, SplitN
     for i, name in enumerate(free):
         splits[name] = "train" if i < n_train else "validation" if i < n_train + n_validation else "test"
     return {name: splits[name] for name in scenes}
-
-
-def find_leaks(rows: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Scenes and photographs that are in more than one split.
-
-    Args:
-        rows: (scene_id, sha256 of the source file, split) per image.
-
-    Returns:
-        One sentence per leak; empty where there is none.
-    """
-    seen: dict[tuple[str, str], set[str]] = {}
-    for scene, digest, split in rows:
-        seen.setdefault(("scene", scene), set()).add(split)
-        seen.setdefault(("photograph with SHA-256", digest), set()).add(split)
-    return [
-        f"The {kind} {name!r} is in the splits {', '.join(sorted(splits))}; it may be in one only."
-        for (kind, name), splits in sorted(seen.items())
-        if len(splits) > 1
-    ]
 
 
 def _count(share: float, total: int) -> int:

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from data_builders.perceptual_hash import dct_hash
 from data_builders.plausibility import Labels, near_duplicates, outliers, rare_classes
 from data_builders.progress import progress_bar
-from data_builders.splits import find_leaks
 from seagull_tune.config.tools import LintConfig, Plausibility
 from seagull_tune.data.schema import (
     MANIFEST,
     ImageRecord,
     RowTable,
+    find_leaks,
     image_from_row,
     load_image,
     load_picture,

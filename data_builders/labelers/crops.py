@@ -4,12 +4,13 @@ Importance is what it means, literally: the region's pixels are restored and the
 takes 2 R + 1 runs of the metric per sample, R regions; the map labelers take one.
 
 pyiqa is under the PolyForm Noncommercial licence; only this file imports it, and only when a configuration accepts
-that.
+that. The evaluation's ``crop_metric`` comes from here too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,27 +88,44 @@ def pyiqa_metric(name: str, device: str) -> Metric:
         MissingDependencyError: pyiqa is not installed.
         DataError: pyiqa has no such full-reference metric.
     """
+    metric = _pyiqa(name, "FR", device)
+    if metric.lower_better:
+        raise DataError(f"{name} is a distance; labels need a metric that says 1 for a pristine picture.")
+    return lambda reference, distorted: _asked(metric, device, distorted, reference)
+
+
+def pyiqa_judge(name: str, device: str) -> Callable[[np.ndarray], float]:
+    """A no-reference metric of pyiqa: uint8 RGB (H, W, 3) -> value on a scale of its own, higher is better.
+
+    Raises:
+        MissingDependencyError: pyiqa is not installed.
+        DataError: pyiqa has no such no-reference metric.
+    """
+    metric = _pyiqa(name, "NR", device)
+    sign = -1.0 if metric.lower_better else 1.0
+    return lambda picture: sign * _asked(metric, device, picture)
+
+
+def _pyiqa(name: str, mode: str, device: str) -> Any:
     try:
         import pyiqa
     except ImportError as error:
         raise MissingDependencyError(
-            "Labels from pyiqa need pyiqa: pip install 'seagull-tune[topiq]' (PolyForm Noncommercial licence)."
+            "Metrics of pyiqa need pyiqa: pip install 'seagull-tune[topiq]' (PolyForm Noncommercial licence)."
         ) from error
-    known = pyiqa.list_models(metric_mode="FR")
+    known = pyiqa.list_models(metric_mode=mode)
     if name not in known:
-        raise DataError(f"pyiqa has no full-reference metric {name!r}.{did_you_mean(name, known)}")
+        kind = "full-reference" if mode == "FR" else "no-reference"
+        raise DataError(f"pyiqa has no {kind} metric {name!r}.{did_you_mean(name, known)}")
+    return pyiqa.create_metric(name, device=device, as_loss=False)
+
+
+def _asked(metric: Any, device: str, *pictures: np.ndarray) -> float:
     import torch
 
-    metric = pyiqa.create_metric(name, device=device, as_loss=False)
-    if metric.lower_better:
-        raise DataError(f"{name} is a distance; labels need a metric that says 1 for a pristine picture.")
-
-    def judge(reference: np.ndarray, distorted: np.ndarray) -> float:
-        sides = [
-            torch.from_numpy(np.ascontiguousarray(side.transpose(2, 0, 1))).float().div(255.0)[None].to(device)
-            for side in (distorted, reference)
-        ]
-        with torch.inference_mode():
-            return float(metric(*sides))
-
-    return judge
+    sides = [
+        torch.from_numpy(np.ascontiguousarray(side.transpose(2, 0, 1))).float().div(255.0)[None].to(device)
+        for side in pictures
+    ]
+    with torch.inference_mode():
+        return float(metric(*sides))

@@ -1,4 +1,4 @@
-"""Commands that train and measure, and the look at the machine."""
+"""Commands that train, and the look at the machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seagull_tune.cli.app import ConfigOption, DryRunOption, SetOption, app, example, overrides, resolve, say, show_plan
-from seagull_tune.cli.data import SamplesOption, plan_in_words
-from seagull_tune.cli.query import DeviceOption, LabelMapsOption, MaxPixelsOption, ModelOption
-from seagull_tune.errors import ConfigError
+from seagull_tune.cli.app import ConfigOption, DryRunOption, SetOption, app, example, overrides, resolve, show_plan
 
 if TYPE_CHECKING:
     from seagull_tune.config.train import TrainConfig
@@ -127,44 +124,6 @@ def _train(settings: TrainConfig, resume: bool) -> None:
     from seagull_tune.tune.recipe import train
 
     typer.echo(f"Finished checkpoint: {train(settings, resume)}")
-
-
-@app.command(
-    epilog=example("seagull-tune evaluate --model runs/quickstart/model --images photos --seed 0 --out metrics.json")
-)
-def evaluate(
-    images: Annotated[
-        str | None, typer.Option("--images", metavar="DIR", help="Folder of reference photographs.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The figures.")] = Path("metrics.json"),
-    model: ModelOption = None,
-    regions: LabelMapsOption = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of recipes and intervals.")] = None,
-    samples: SamplesOption = None,
-    device: DeviceOption = None,
-    max_pixels: MaxPixelsOption = None,
-    config: ConfigOption = None,
-    sets: SetOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Measure a model on photographs it never saw: they are distorted by the frozen recipes, then judged."""
-    from seagull_tune.config.runs import EvaluateConfig
-
-    changes = {
-        "model": model, "data.source": images, "data.regions.method": "label_maps" if regions is not None else None,
-        "data.regions.dir": regions, "data.seed": seed, "evaluation.seed": seed, "data.samples_per_image": samples,
-        "data.max_pixels": max_pixels, "engine.device": device,
-    }  # fmt: skip
-    settings = resolve(EvaluateConfig, config, overrides(changes, sets))
-    if "source" not in settings.data.model_fields_set:
-        raise ConfigError("Say which photographs the model is measured on, none that it was trained on: --images DIR.")
-    if dry_run:
-        show_plan(settings, f"Measure {settings.model}, figures into {out}:", f"  {plan_in_words(settings.data, out)}")
-        return
-    from seagull_tune.quickstart.measure import evaluate_photographs
-
-    evaluate_photographs(settings, out)
-    say(f"Figures: {out}")
 
 
 @app.command(epilog=example("seagull-tune doctor", "seagull-tune doctor --json"))

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from seagull_tune.config.answer import Engine
+from seagull_tune.config.answer import Engine, SegmenterChoice
 from seagull_tune.config.base import StrictModel, load_config
 from seagull_tune.config.data import BuildConfig
-from seagull_tune.config.evaluate import BaselineSettings, EvaluationSettings
+from seagull_tune.config.evaluate import SYNTHETIC_ROI, BaselineSettings, EvaluationSettings, Protocol
 from seagull_tune.config.train import TrainConfig
 
 FILE_KEY = "file"
@@ -18,6 +18,7 @@ FILE_KEY = "file"
 
 
 BENCHMARK = "configs/data/benchmark.yaml"
+SYNTHETIC = "configs/evaluate/synthetic-roi.yaml"
 
 
 def _section(model: type[StrictModel], default: str | None = None) -> Callable[[Any], Any]:
@@ -83,16 +84,34 @@ class QuickstartConfig(StrictModel):
 
 
 class EvaluateConfig(StrictModel):
-    """What `seagull-tune evaluate` does: a test set is built from photographs, and a model measured on it.
+    """What `seagull-tune evaluate` does: a model is measured on a data set, or on one that is built from photographs.
 
     Attributes:
         model: checkpoint folder.
-        data: the test set, laid over the frozen ``configs/data/benchmark.yaml``.
+        protocol: what is compared with what; its ``file`` is one of ``configs/evaluate/``.
+        dataset: folder of a finished data set; None builds one from ``data``.
+        data: the test set that is built, laid over the frozen ``configs/data/benchmark.yaml``.
         evaluation: how the model is measured.
+        segmenter: what finds the regions of whole pictures.
         engine: where and how it runs.
     """
 
     model: str = "runs/quickstart/model"
+    protocol: Annotated[Protocol, BeforeValidator(_section(Protocol, SYNTHETIC))] = SYNTHETIC_ROI
+    dataset: str | None = None
     data: Annotated[BuildConfig, BeforeValidator(_section(BuildConfig, BENCHMARK))] = Field(default_factory=BuildConfig)
     evaluation: EvaluationSettings = EvaluationSettings()
+    segmenter: SegmenterChoice = SegmenterChoice()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        built = "source" in self.data.model_fields_set
+        if built and self.dataset is not None:
+            raise ValueError("it is measured on a finished data set (--data) or on photographs (--images), not on both")
+        if built and self.protocol.truth != "measured":
+            raise ValueError(
+                f"the protocol {self.protocol.name!r} needs truth from people, which photographs have not; import it "
+                "(`seagull-tune import ratings` or `import mos`) and name the data set: --data DIR"
+            )
+        return self

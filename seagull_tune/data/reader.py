@@ -21,6 +21,7 @@ from seagull_tune.data.schema import (
     ImageRecord,
     RowTable,
     SplitSize,
+    find_leaks,
     image_from_row,
     load_image,
     masks_of,
@@ -202,6 +203,11 @@ class RoiDataset:
             DataError: no data set, an unfinished one, or another schema version.
         """
         return split in open_tables(folder)[0].table.column("split").unique().to_pylist()
+
+    def leaks(self) -> list[str]:
+        """A sentence for every scene or photograph that is in more than one split; all splits are looked at."""
+        columns = self._tables[0].table.select(["scene_id", "sha256", "split"]).to_pydict()
+        return find_leaks(zip(columns["scene_id"], columns["sha256"], columns["split"], strict=True))
 
     def sample(self, index: int) -> Sample:
         """Sample ``index`` without its pixels: recipe and labels only."""

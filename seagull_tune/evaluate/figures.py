@@ -5,17 +5,24 @@ Legend: N regions; T distortion types.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from seagull_tune.config.evaluate import EvaluationSettings
+from seagull_tune.config.evaluate import FIGURES, EvaluationSettings
 from seagull_tune.evaluate.outcomes import Reading, Truth
 from seagull_tune.levels import DISTORTION_TYPES, PRESENT
 from seagull_tune.metrics.bootstrap import Rows, cluster_bootstrap
-from seagull_tune.metrics.classification import macro_f1, sample_f1, severity_accuracy, severity_f1
+from seagull_tune.metrics.classification import (
+    SampleScores,
+    macro_f1,
+    sample_scores,
+    severity_accuracy,
+    severity_f1,
+    severity_sample_scores,
+)
 from seagull_tune.metrics.correlation import (
     MIN_SAMPLES,
     krcc,
@@ -43,8 +50,15 @@ class Notes:
         self.lines.append(line)
 
 
-def figures_of(reading: Reading, truth: Truth, settings: EvaluationSettings, notes: Notes, name: str) -> Metrics:
-    """All figures of one reader; what it does not speak of has no key.
+def figures_of(
+    reading: Reading,
+    truth: Truth,
+    settings: EvaluationSettings,
+    notes: Notes,
+    name: str,
+    wanted: Collection[str] = FIGURES,
+) -> Metrics:
+    """The figures of one reader; what it does not speak of has no key.
 
     Args:
         reading: of N regions.
@@ -52,23 +66,26 @@ def figures_of(reading: Reading, truth: Truth, settings: EvaluationSettings, not
         settings: draws and seed of the intervals.
         notes: takes a line for everything that is not defined.
         name: dotted name of the reader, for the notes; "" for the model itself.
+        wanted: which of ``config.evaluate.FIGURES``.
     """
     prefix = f"{name}." if name else ""
     out: Metrics = {}
-    if reading.quality is not None:
+    if reading.quality is not None and "quality" in wanted:
         everything = np.ones(len(truth), bool)
         out["quality"] = score_figures(
             reading.quality, truth.quality, truth, everything, settings, notes, f"{prefix}quality"
-        )
-    if reading.importance is not None:
+        ) | _rater_figures(reading.quality, truth)
+    if reading.importance is not None and "importance" in wanted:
         scored = np.isfinite(truth.importance)
         out["importance"] = score_figures(
             reading.importance, truth.importance, truth, scored, settings, notes, f"{prefix}importance"
         )
-    if reading.types is not None:
+    if reading.types is not None and "types" in wanted:
         out["types"] = _type_figures(reading.types >= PRESENT, truth, settings)
-    if reading.severities is not None:
+    if reading.severities is not None and "severity" in wanted:
         out["severity"] = _severity_figures(reading.severities, truth)
+    if {"types", "severity"} & set(out) and not truth.diagnosed.any():
+        notes.add(f"{prefix}types, {prefix}severity: not defined, of no region it is known which distortions it has")
     return out
 
 
@@ -90,7 +107,7 @@ def score_figures(
         settings, notes, name: as in :func:`figures_of`.
     """
     left, right, groups = predicted[scored], true[scored], truth.photographs[scored]
-    problem = _undefined(left, right)
+    problem = undefined(left, right)
     if problem:
         notes.add(f"{name}: correlations are not defined, {problem}")
 
@@ -101,18 +118,32 @@ def score_figures(
     if not problem and len(set(groups.tolist())) < 2:
         notes.add(f"{name}: no intervals, all regions are of one photograph")
     return {
-        "srcc": _rounded(srcc(left, right)),
-        "plcc": _rounded(plcc(left, right)),
-        "plcc_logistic": _rounded(plcc_logistic(left, right)),
-        "krcc": _rounded(krcc(left, right)),
-        "rmse": _rounded(rmse(left, right)),
+        "srcc": rounded(srcc(left, right)),
+        "plcc": rounded(plcc(left, right)),
+        "plcc_logistic": rounded(plcc_logistic(left, right)),
+        "krcc": rounded(krcc(left, right)),
+        "rmse": rounded(rmse(left, right)),
         "ci95": None if problem else interval(srcc),
         "plcc_ci95": None if problem else interval(plcc),
         "rmse_ci95": interval(rmse),
-        "within_image_srcc": _rounded(float(np.median(within))) if len(within) else None,
+        "within_image_srcc": rounded(float(np.median(within))) if len(within) else None,
         "within_image_ci95": _interval(lambda rows: float(np.median(within[rows])), np.arange(len(within)), settings),
         "n_within": len(within),
         "n_regions": int(scored.sum()),
+    }
+
+
+def _rater_figures(predicted: np.ndarray, truth: Truth) -> Metrics:
+    """Where people rated: how far they disagreed, and how often a prediction lies as near to their mean as they do."""
+    deviation = truth.deviation
+    if deviation is None or not np.isfinite(deviation).any():
+        return {}
+    known = np.isfinite(deviation)
+    near = np.abs(predicted - truth.quality)[known] <= deviation[known]
+    return {
+        "rater_deviation": rounded(float(deviation[known].mean())),
+        "within_rater_deviation": rounded(float(near.mean())),
+        "n_rated": int(known.sum()),
     }
 
 
@@ -129,7 +160,7 @@ def within_photographs(predicted: np.ndarray, true: np.ndarray, photographs: np.
     return np.array([value for value in found if value is not None])
 
 
-def _undefined(predicted: np.ndarray, true: np.ndarray) -> str:
+def undefined(predicted: np.ndarray, true: np.ndarray) -> str:
     """Why correlations do not exist; "" where they do."""
     if len(predicted) < MIN_SAMPLES:
         return f"there are {len(predicted)} regions; {MIN_SAMPLES} are needed"
@@ -153,11 +184,11 @@ def _type_figures(named: np.ndarray, truth: Truth, settings: EvaluationSettings)
     known = truth.diagnosed
     named, present, photographs = named[known], truth.severities[known] > 0, truth.photographs[known]
     return {
-        "macro_f1": _rounded(macro_f1(named, present)),
-        "sample_f1": _rounded(sample_f1(named, present)),
+        "macro_f1": rounded(macro_f1(named, present)),
+        **sample_figures(sample_scores(named, present)),
         "macro_f1_ci95": _interval(lambda rows: macro_f1(named[rows], present[rows]), photographs, settings),
         "f1": {
-            name: _rounded(macro_f1(named[:, [column]], present[:, [column]]))
+            name: rounded(macro_f1(named[:, [column]], present[:, [column]]))
             for column, name in enumerate(DISTORTION_TYPES)
         },
     }
@@ -167,10 +198,21 @@ def _severity_figures(said: np.ndarray, truth: Truth) -> Metrics:
     """Figures of severities said, int (N, T), pooled over (region, type) pairs."""
     said, true = said[truth.diagnosed], truth.severities[truth.diagnosed]
     return {
-        "accuracy": _rounded(severity_accuracy(said, true)),
-        "f1": _rounded(severity_f1(said, true)),
+        "accuracy": rounded(severity_accuracy(said, true)),
+        "f1": rounded(severity_f1(said, true)),
+        **sample_figures(severity_sample_scores(said, true)),
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def sample_figures(found: SampleScores | None) -> Metrics:
+    """Sample-average precision, recall and F1 under the keys of metrics files; null without regions."""
+    return {
+        "sample_precision": rounded(found.precision if found else None),
+        "sample_recall": rounded(found.recall if found else None),
+        "sample_f1": rounded(found.f1 if found else None),
+    }
+
+
+def rounded(value: float | None) -> float | None:
+    """As metrics files store it."""
     return None if value is None else round(value, _DIGITS)

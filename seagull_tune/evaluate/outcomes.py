@@ -1,6 +1,7 @@
 """What was read of regions and what is true of them, as arrays: the material of every figure.
 
-Legend: N regions, pooled over all renderings; T distortion types, in the order of ``levels.DISTORTION_TYPES``.
+Legend: N regions, pooled over all renderings; T distortion types, in the order of ``levels.DISTORTION_TYPES``;
+L levels.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ class Reading:
         quality, importance: float64 (N,), [0, 1].
         types: float64 (N, T), the type is there from 0.5 on.
         severities: int64 (N, T), 0..5.
+        quality_levels, importance_levels: float64 (N, L), probabilities of the level words.
     """
 
     quality: np.ndarray | None = None
     importance: np.ndarray | None = None
     types: np.ndarray | None = None
     severities: np.ndarray | None = None
+    quality_levels: np.ndarray | None = None
+    importance_levels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return next((len(value) for value in self.__dict__.values() if value is not None), 0)
@@ -47,6 +51,8 @@ class Reading:
             importance=np.array([s.importance for s in scores]),
             types=np.array([[s.types[name] for name in DISTORTION_TYPES] for s in scores]),
             severities=np.array(severities, np.int64).reshape(-1, len(DISTORTION_TYPES)),
+            quality_levels=np.array([s.quality_levels for s in scores]),
+            importance_levels=np.array([s.importance_levels for s in scores]),
         )
 
     @classmethod
@@ -70,6 +76,10 @@ class Reading:
         columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
         return cls(**{n: np.concatenate(c) for n, c in columns.items() if c and all(part is not None for part in c)})
 
+    def rows(self, chosen: np.ndarray) -> Reading:
+        """The reading of some of the regions, by their numbers or as flags (N,)."""
+        return Reading(**{name: value[chosen] for name, value in self.__dict__.items() if value is not None})
+
     def to_lists(self) -> dict[str, list]:
         """Plain values for JSON, numbers rounded to :data:`DIGITS` decimals."""
         out: dict[str, list] = {}
@@ -90,6 +100,8 @@ class Truth:
         importance: float64 (N,), [0, 1]; NaN where it is not scored.
         severities: int64 (N, T), 0..5; rows of -1 where they are unknown.
         area: float64 (N,), share of the image, (0, 1].
+        deviation: float64 (N,), standard deviation of the raters' scores, on the scale of quality; NaN where it was
+            measured, or nobody knows. None is NaN everywhere.
     """
 
     photographs: np.ndarray
@@ -97,6 +109,7 @@ class Truth:
     importance: np.ndarray
     severities: np.ndarray
     area: np.ndarray
+    deviation: np.ndarray | None = None
 
     @classmethod
     def of_labels(cls, photographs: Sequence[str], labels: Sequence[RegionLabel], area: Sequence[float]) -> Truth:
@@ -111,10 +124,17 @@ class Truth:
             ),
             severities=np.array(severities, np.int64).reshape(-1, len(DISTORTION_TYPES)),
             area=np.array(area, np.float64),
+            deviation=np.array(
+                [np.nan if label.quality_deviation is None else label.quality_deviation for label in labels], np.float64
+            ),
         )
 
     def __len__(self) -> int:
         return len(self.quality)
+
+    def rows(self, chosen: np.ndarray) -> Truth:
+        """The truth of some of the regions, by their numbers or as flags (N,)."""
+        return Truth(**{name: value[chosen] for name, value in self.__dict__.items() if value is not None})
 
     @property
     def diagnosed(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from seagull_tune.errors import DataError
-from seagull_tune.evaluate.outcomes import Reading
+from seagull_tune.evaluate.outcomes import DIGITS, Reading
 
 SUFFIX = ".predictions.jsonl"
 
@@ -30,6 +30,7 @@ class RunKey:
         data: hash of its configuration, photographs and regions.
         precision: ``fp32`` or ``bf16``.
         baselines: digest of the baselines, or "" without.
+        view: how pictures were cut into regions, where that is not in the data set; "" where it is.
     """
 
     model: str
@@ -37,11 +38,14 @@ class RunKey:
     data: str
     precision: str
     baselines: str
+    view: str = ""
 
     @property
     def digest(self) -> str:
         """Short hash of all of it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        # An empty view is left out, so that the files of measurements from before there was one are gone on with.
+        values = {name: value for name, value in asdict(self).items() if name != "view" or value}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,14 @@ class Prediction:
         readings: per reader, of its R regions.
         texts: generated texts of some of its regions.
         seconds: time that judging took.
+        areas: of its R regions, shares of the picture, where the data set does not hold them.
     """
 
     sample_id: str
     readings: Mapping[str, Reading]
     texts: tuple[TextResult, ...]
     seconds: float
+    areas: tuple[float, ...] = ()
 
     def to_line(self, key: RunKey) -> str:
         """One line of JSON."""
@@ -81,6 +87,7 @@ class Prediction:
             "sample_id": self.sample_id, "model": key.model, "recipe_hash": key.recipe_hash, "run": key.digest,
             "seconds": round(self.seconds, 3), "texts": [asdict(text) for text in self.texts],
             "readings": {name: reading.to_lists() for name, reading in self.readings.items()},
+            **({"areas": [round(area, DIGITS) for area in self.areas]} if self.areas else {}),
         }  # fmt: skip
         return json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -92,6 +99,7 @@ class Prediction:
             {name: Reading.from_lists(lists) for name, lists in values["readings"].items()},
             tuple(TextResult(**text) for text in values["texts"]),
             float(values["seconds"]),
+            tuple(values.get("areas", ())),
         )
 
 

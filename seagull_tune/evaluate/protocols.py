@@ -9,41 +9,29 @@ from __future__ import annotations
 
 import json
 import platform
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from seagull_tune import __version__
-from seagull_tune.config.evaluate import EvaluationSettings
-from seagull_tune.data.reader import RenderedSample, RoiDataset
+from seagull_tune.config.evaluate import SYNTHETIC_ROI, EvaluationSettings, Protocol
+from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
-from seagull_tune.evaluate.baselines import AREA_LOSS, CLASSICAL, TRIVIAL, Baselines, area_loss
+from seagull_tune.evaluate.baselines import AREA_LOSS, CLASSICAL, Baselines, area_loss
+from seagull_tune.evaluate.breakdown import breakdown_of
 from seagull_tune.evaluate.figures import Metrics, Notes, figures_of
+from seagull_tune.evaluate.judged import Judged
+from seagull_tune.evaluate.judging import Assessor, Judge, Metric, extra_readers, metric_reader_name
 from seagull_tune.evaluate.outcomes import DIRECT, MODEL, Reading, Truth
 from seagull_tune.evaluate.predictions import SUFFIX, Prediction, PredictionFile, RunKey, TextResult
 from seagull_tune.files import atomic_write_text
-from seagull_tune.records import Region, RegionAssessment, RegionLabel
+from seagull_tune.records import RegionLabel, Sample
 
 _PACKAGES = ("torch", "transformers", "numpy", "opencv-python-headless")
-
-
-class Assessor(Protocol):
-    """What is measured; :class:`seagull_tune.infer.assessor.RegionAssessor` is one."""
-
-    name: str
-    bf16: bool
-
-    def assess(
-        self, image: np.ndarray, regions: Sequence[Region], text: Collection[int] = ()
-    ) -> list[RegionAssessment]:
-        """Judges regions of one photograph uint8 (H, W, 3), in their order, those in ``text`` also in words."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +41,7 @@ class Evaluation:
     Attributes:
         metrics: the figures, as written to the metrics file (docs/evaluation.md lists the keys).
         truth: what is true of the N judged regions.
-        readings: per reader (``model``, ``direct``, ``trivial``, ``classical``), what it says of them, in that order.
+        readings: per reader (``model``, ``direct``, then the baselines), what it says of them.
         samples: str (N,), the sample of each region; the regions of a sample are in the order of its image's regions.
     """
 
@@ -70,43 +58,90 @@ def evaluate_model(
     out: Path,
     baselines: Baselines | None = None,
     show_progress: bool = True,
+    protocol: Protocol = SYNTHETIC_ROI,
+    metric: Metric | None = None,
 ) -> Evaluation:
     """Judges every region of every sample and writes the figures.
 
     Finished samples are kept in ``<out>.predictions.jsonl``: a run that was stopped goes on where it was, and a
-    finished one only computes its figures again.
+    finished one only computes its figures again. Truth and readings lie beside the figures in ``<out>.judged.npz``.
 
     Args:
         assessor: the tuned model.
         dataset: the test data, for example built with ``configs/data/benchmark.yaml``.
         settings: how it is measured.
         out: the metrics file, JSON; it appears whole or not at all.
-        baselines: those stored with the model; None leaves all but ``area_loss`` out.
+        baselines: those stored with the model; None leaves out all that need them.
         show_progress: whether a bar is shown on standard error.
+        protocol: what is compared with what; one whose ``judged`` is ``regions``.
+        metric: what ``settings.crop_metric`` names.
 
     Raises:
-        DataError: a photograph or a row cannot be used, a file cannot be written, or there is no region at all.
+        DataError: the data set does not suit the protocol, a photograph or a row cannot be used, a file cannot be
+            written, or there is no region at all.
     """
     out = Path(out)
-    key = RunKey(
-        model=assessor.name, recipe_hash=str(dataset.manifest.get("recipe_hash", "")),
-        data=str(dataset.manifest.get("config_hash", "")), precision="bf16" if assessor.bf16 else "fp32",
-        baselines=baselines.digest if baselines is not None else "",
-    )  # fmt: skip
+    check_data(dataset, protocol)
+    judge = Judge(assessor, baselines, extra_readers(settings, assessor, baselines, metric))
     described = choose_texts(dataset, settings)
-    with PredictionFile(out.with_name(out.name + SUFFIX), key) as file:
+    with PredictionFile(out.with_name(out.name + SUFFIX), run_key(assessor, dataset, baselines)) as file:
         for index in tqdm(range(len(dataset)), desc="Measuring", unit="samples", disable=not show_progress):
-            done = file.found.get(dataset.sample(index).sample_id)
-            wanted = described.get(index, ())
-            if done is None or not set(wanted) <= {text.region for text in done.texts}:
-                file.append(_judge(assessor, dataset[index], wanted, baselines))
-        evaluation = _evaluation(dataset, file, described, settings, baselines)
+            sample = dataset.sample(index)
+            done, wanted = file.found.get(sample.sample_id), described.get(index, ())
+            if sample.labels and not judge.complete(done, wanted):
+                file.append(judge.read(dataset[index], wanted, done))
+        evaluation = _evaluation(dataset, file, judge, described, settings, baselines, protocol)
+    write_measured(out, evaluation)
+    return evaluation
+
+
+def write_measured(out: Path, evaluation: Evaluation) -> None:
+    """Writes truth and readings, then the figures, each whole or not at all.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    Judged(evaluation.truth, evaluation.readings, evaluation.samples).save(out)
     text = json.dumps(evaluation.metrics, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     try:
         atomic_write_text(out, text)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error}. Run again: the predictions are kept.") from error
-    return evaluation
+
+
+def run_key(assessor: Assessor, dataset: RoiDataset, baselines: Baselines | None, view: str = "") -> RunKey:
+    """What the predictions of a measurement depend on."""
+    return RunKey(
+        model=assessor.name, recipe_hash=str(dataset.manifest.get("recipe_hash", "")),
+        data=str(dataset.manifest.get("config_hash", "")), precision="bf16" if assessor.bf16 else "fp32",
+        baselines=baselines.digest if baselines is not None else "", view=view,
+    )  # fmt: skip
+
+
+def check_data(dataset: RoiDataset, protocol: Protocol) -> None:
+    """Refuses a data set that a protocol cannot be run on.
+
+    Raises:
+        DataError: a scene is in two splits, or no sample has the truth that the protocol is about.
+    """
+    leaks = dataset.leaks()
+    if leaks:
+        more = [f"... and {len(leaks) - 10} more"] if len(leaks) > 10 else []
+        raise DataError("\n  ".join([f"{dataset.folder} leaks between its splits:", *leaks[:10], *more]))
+    kinds = {_truth_of(dataset.sample(index)) for index in range(len(dataset))} - {""}
+    if protocol.truth not in kinds:
+        held = f"it holds truth of the kinds: {', '.join(sorted(kinds))}" if kinds else "it holds no label at all"
+        raise DataError(
+            f"{dataset.folder}, split {dataset.split!r}, does not suit the protocol {protocol.name!r}, whose truth is "
+            f"{protocol.truth!r}: {held}. Take another protocol (configs/evaluate/) or another data set."
+        )
+
+
+def _truth_of(sample: Sample) -> str:
+    """Where the truth of a sample comes from, as protocols call it; "" where it has none."""
+    if not sample.labels:
+        return "opinions" if sample.opinion is not None else ""
+    return "raters" if any(label.quality_deviation is not None for label in sample.labels) else "measured"
 
 
 def choose_texts(dataset: RoiDataset, settings: EvaluationSettings) -> dict[int, tuple[int, ...]]:
@@ -130,30 +165,14 @@ def choose_texts(dataset: RoiDataset, settings: EvaluationSettings) -> dict[int,
     return {index: tuple(sorted(regions)) for index, regions in chosen.items()}
 
 
-def _judge(
-    assessor: Assessor, rendered: RenderedSample, described: Sequence[int], baselines: Baselines | None
-) -> Prediction:
-    """Reads one sample with the model and the baselines."""
-    started = time.monotonic()
-    answers = assessor.assess(rendered.image, rendered.regions, text=described) if rendered.regions else []
-    seconds = time.monotonic() - started
-    readings: dict[str, Reading] = {}
-    if answers:
-        readings = {
-            MODEL: Reading.of_scores([answer.scores for answer in answers]),
-            DIRECT: Reading.of_scores([answer.direct for answer in answers]),
-            **(baselines.predict(rendered.image, rendered.masks) if baselines is not None else {}),
-        }
-    texts = tuple(TextResult(i, answers[i].text, answers[i].unparsable) for i in described)
-    return Prediction(rendered.sample.sample_id, readings, texts, seconds)
-
-
 def _evaluation(
     dataset: RoiDataset,
     file: PredictionFile,
+    judge: Judge,
     described: Mapping[int, Sequence[int]],
     settings: EvaluationSettings,
     baselines: Baselines | None,
+    protocol: Protocol,
 ) -> Evaluation:
     """Puts predictions and labels side by side, and computes the figures."""
     predictions: list[Prediction] = []
@@ -167,7 +186,7 @@ def _evaluation(
             continue
         record = dataset.image_record(sample.image_id)
         prediction = file.found[sample.sample_id]
-        _check_length(prediction, len(sample.labels), file)
+        check_length(prediction, len(sample.labels), file)
         predictions.append(prediction)
         texts += [text for text in prediction.texts if text.region in described.get(index, ())]
         images.add(sample.image_id)
@@ -178,26 +197,31 @@ def _evaluation(
     if not labels:
         raise DataError(f"{dataset.folder}: no sample of the {dataset.split!r} split has a region to judge.")
     truth = Truth.of_labels(photographs, labels, areas)
-    names = (MODEL, DIRECT, *((TRIVIAL, CLASSICAL) if baselines is not None else ()))
-    readings = {name: Reading.join([prediction.readings[name] for prediction in predictions]) for name in names}
+    readings = {name: Reading.join([prediction.readings[name] for prediction in predictions]) for name in judge.names}
     notes = Notes()
     metrics: Metrics = {
-        **figures_of(readings[MODEL], truth, settings, notes, ""),
-        DIRECT: figures_of(readings[DIRECT], truth, settings, notes, DIRECT),
-        "baselines": _baseline_figures(readings, truth, settings, notes),
+        **figures_of(readings[MODEL], truth, settings, notes, "", protocol.figures),
+        "breakdown": breakdown_of(readings[MODEL], truth, notes, protocol.figures),
+        DIRECT: figures_of(readings[DIRECT], truth, settings, notes, DIRECT, protocol.figures),
+        "baselines": _baseline_figures(readings, truth, settings, notes, protocol),
         **_text_figures(texts, notes),
         "n_regions": len(truth),
         "n_samples": len(predictions),
         "n_images": len(images),
         "n_photographs": len(set(photographs)),
-        **_facts(dataset, file.key, settings, baselines),
+        **facts_of(dataset, file.key, settings, baselines, protocol),
         "seconds": round(sum(prediction.seconds for prediction in predictions), 1),
         "notes": notes.lines,
     }
     return Evaluation(metrics, truth, readings, np.array(samples))
 
 
-def _check_length(prediction: Prediction, n_regions: int, file: PredictionFile) -> None:
+def check_length(prediction: Prediction, n_regions: int, file: PredictionFile) -> None:
+    """Refuses predictions of another number of regions.
+
+    Raises:
+        DataError: names the file and the sample.
+    """
     for name, reading in prediction.readings.items():
         if len(reading) != n_regions:
             raise DataError(
@@ -207,18 +231,24 @@ def _check_length(prediction: Prediction, n_regions: int, file: PredictionFile) 
 
 
 def _baseline_figures(
-    readings: Mapping[str, Reading], truth: Truth, settings: EvaluationSettings, notes: Notes
+    readings: Mapping[str, Reading], truth: Truth, settings: EvaluationSettings, notes: Notes, protocol: Protocol
 ) -> dict[str, Metrics]:
     quality = readings[MODEL].quality
     if quality is None:
         raise DataError("The predictions hold no quality; remove the predictions file to measure again.")
-    baselines = {name: readings[name] for name in (TRIVIAL, CLASSICAL) if name in readings}
+    baselines = {name: reading for name, reading in readings.items() if name not in (MODEL, DIRECT)}
     baselines[AREA_LOSS] = Reading(importance=area_loss(truth.area, quality))
     if CLASSICAL not in readings:
         notes.add("baselines: none are stored with the model; fit them on its training data (fit_baselines)")
-    return {
-        name: figures_of(reading, truth, settings, notes, f"baselines.{name}") for name, reading in baselines.items()
+    found = {
+        name: figures_of(reading, truth, settings, notes, f"baselines.{name}", protocol.figures)
+        for name, reading in baselines.items()
     }
+    foreign = metric_reader_name(settings.crop_metric.metric) if settings.crop_metric is not None else ""
+    if found.get(foreign, {}).get("quality"):
+        found[foreign]["quality"] |= {"rmse": None, "rmse_ci95": None}
+        notes.add(f"baselines.{foreign}.quality.rmse: not defined, the metric has a scale of its own")
+    return found
 
 
 def _text_figures(texts: Sequence[TextResult], notes: Notes) -> Metrics:
@@ -229,8 +259,12 @@ def _text_figures(texts: Sequence[TextResult], notes: Notes) -> Metrics:
     return {"unparsable": share, "n_texts": len(texts)}
 
 
-def _facts(dataset: RoiDataset, key: RunKey, settings: EvaluationSettings, baselines: Baselines | None) -> Metrics:
+def facts_of(
+    dataset: RoiDataset, key: RunKey, settings: EvaluationSettings, baselines: Baselines | None, protocol: Protocol
+) -> Metrics:
+    """What was measured, by what, and how."""
     return {
+        "protocol": protocol.model_dump(mode="json"),
         "recipe_hash": key.recipe_hash,
         "model_id": key.model,
         "precision": key.precision,

@@ -26,7 +26,14 @@ from seagull_tune.evaluate.report_figures import (
     score_panel,
     training_curves,
 )
-from seagull_tune.evaluate.report_numbers import facts_section, headline_tiles, number, numbers_section, value_of
+from seagull_tune.evaluate.report_numbers import (
+    breakdown_section,
+    facts_section,
+    headline_tiles,
+    number,
+    numbers_section,
+    value_of,
+)
 from seagull_tune.files import atomic_write_text
 from seagull_tune.levels import QUALITY_LEVELS, SEVERITY_NAMES
 from seagull_tune.records import Recipe, Region
@@ -180,7 +187,8 @@ def write_report(
     body += [_example_section(example, at, len(examples)) for at, example in enumerate(examples, start=1)]
     if answer is not None:
         body.append(_answer_section(answer))
-    body += [numbers_section(metrics), _scatter_section(evaluation), *_curves_section(curves)]
+    body += [numbers_section(metrics), breakdown_section(metrics), _scatter_section(evaluation)]
+    body += _curves_section(curves)
     body.append(facts_section(metrics, facts or {}))
     try:
         atomic_write_text(Path(out_html), page.page("Seagull-Tune report", body))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from seagull_tune.metrics.correlation import LogisticFit
 from seagull_tune.plots import ACCENT, INK, LINES, MUTED, STYLE, Line, logged, png
 
 COLOUR_MAP = "viridis"
@@ -102,13 +103,17 @@ def _label_place(mask: np.ndarray) -> tuple[int, int]:
     return int(np.clip(x, 0.05 * width, 0.95 * width)), int(np.clip(y, 0.04 * height, 0.96 * height))
 
 
-def scatter(true: np.ndarray, predicted: np.ndarray, name: str, remark: str) -> bytes:
+def scatter(
+    true: np.ndarray, predicted: np.ndarray, name: str, remark: str, title: str = "", fit: LogisticFit | None = None
+) -> bytes:
     """Predicted against true scores in [0, 1]; at most a few thousand points are drawn.
 
     Args:
         true, predicted: (N,).
         name: what is scored, for the axes.
         remark: written into the corner.
+        title: above the plot; "" is the name.
+        fit: of true values by predictions, drawn as a curve.
     """
     chosen = np.arange(len(true))
     if len(true) > _MOST_POINTS:
@@ -119,10 +124,14 @@ def scatter(true: np.ndarray, predicted: np.ndarray, name: str, remark: str) -> 
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         alpha = float(np.clip(40 / max(1, len(chosen)) ** 0.7, 0.1, 0.8))
         axes.scatter(true[chosen], predicted[chosen], s=12, color=ACCENT, alpha=alpha, linewidths=0, zorder=2)
+        if fit is not None:
+            said = np.linspace(float(predicted.min()), float(predicted.max()), 200)
+            axes.plot(fit(said), said, color=LINES[1], linewidth=2, zorder=3, label="logistic fit")
+            axes.legend(loc="lower right", fontsize=8)
         axes.set(
             xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel=f"true {name}", ylabel=f"predicted {name}", aspect="equal"
         )
-        axes.set_title(name.capitalize())
+        axes.set_title(title or name.capitalize())
         axes.text(
             0.03,
             0.97,

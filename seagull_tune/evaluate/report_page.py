@@ -26,7 +26,7 @@ section { background: #fff; border: 1px solid var(--line); border-radius: 12px; 
 .tile { background: #fff; border: 1px solid var(--line); border-radius: 12px; padding: 12px 14px; }
 .tile b { display: block; font-size: 1.7rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { display: block; color: var(--muted); font-size: .85rem; line-height: 1.35; }
-figure { margin: 0; }
+figure { margin: 0; max-width: 640px; }
 figure img { display: block; width: 100%; height: auto; border-radius: 6px; }
 figcaption { font-size: .9rem; color: var(--muted); margin-top: 4px; }
 .scale { max-width: 520px; margin: 14px auto 0; }

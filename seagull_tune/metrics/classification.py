@@ -1,9 +1,11 @@
-"""How well types and severities are told: F1 over types, F1 per sample, severity accuracy and F1.
+"""How well types and severities are told: F1 over types; precision, recall and F1 per sample; accuracy of severities.
 
 Legend: N regions, T distortion types (the order of ``levels.DISTORTION_TYPES``).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -48,16 +50,26 @@ def macro_f1(predicted: npt.ArrayLike, true: npt.ArrayLike) -> float | None:
     return float(np.mean(2.0 * hits[occurs] / total[occurs])) if occurs.any() else None
 
 
-def sample_f1(predicted: npt.ArrayLike, true: npt.ArrayLike) -> float | None:
-    """Mean over regions of the F1 between the region's predicted and true sets of types.
+@dataclass(frozen=True)
+class SampleScores:
+    """Means over regions, [0, 1] each. The mean of F1 is not the F1 of the means."""
 
-    A pristine region (no true type) that is answered as pristine counts 1; answered with any type it counts 0.
+    precision: float
+    recall: float
+    f1: float
+
+
+def sample_scores(predicted: npt.ArrayLike, true: npt.ArrayLike) -> SampleScores | None:
+    """Precision, recall and F1 of each region's predicted set of types against its true one, averaged over regions.
+
+    A pristine region (no true type) that is answered as pristine counts 1 in all three; answered with any type it
+    counts 0. A distorted region answered as pristine counts 0.
 
     Args:
         predicted, true: bool (N, T).
 
     Returns:
-        [0, 1]; None without regions.
+        The means; None without regions.
 
     Raises:
         DataError: other shapes or element types.
@@ -66,8 +78,13 @@ def sample_f1(predicted: npt.ArrayLike, true: npt.ArrayLike) -> float | None:
     if not len(left):
         return None
     hits = (left & right).sum(axis=1)
-    total = left.sum(axis=1) + right.sum(axis=1)
-    return float(np.mean(np.where(total > 0, 2.0 * hits / np.maximum(total, 1), 1.0)))
+    named, there = left.sum(axis=1), right.sum(axis=1)
+    agreed_pristine = named + there == 0
+
+    def mean(total: npt.NDArray[np.integer], weight: float) -> float:
+        return float(np.mean(np.where(agreed_pristine, 1.0, weight * hits / np.maximum(total, 1))))
+
+    return SampleScores(precision=mean(named, 1.0), recall=mean(there, 1.0), f1=mean(named + there, 2.0))
 
 
 def _severities(predicted: npt.ArrayLike, true: npt.ArrayLike) -> tuple[Severities, Severities]:
@@ -118,3 +135,26 @@ def severity_f1(predicted: npt.ArrayLike, true: npt.ArrayLike) -> float | None:
     left, right = _severities(predicted, true)
     classes = np.arange(len(SEVERITY_NAMES))
     return macro_f1(left.reshape(-1, 1) == classes, right.reshape(-1, 1) == classes)
+
+
+def severity_sample_scores(predicted: npt.ArrayLike, true: npt.ArrayLike) -> SampleScores | None:
+    """:func:`sample_scores` of each region's set of (type, severity) pairs with a severity of 1 or more.
+
+    This is how distortions are scored where a text lists them, as in SEAGULL: a type that is named with another
+    severity is both a wrong answer and a missing one, and types that are not there, which are most, count for nothing.
+
+    Args:
+        predicted, true: integers 0..5, (N, T).
+
+    Returns:
+        The means over regions; None without regions.
+
+    Raises:
+        DataError: other shapes, element types or values.
+    """
+    left, right = _severities(predicted, true)
+    classes = np.arange(1, len(SEVERITY_NAMES))
+    count = len(left)
+    said, there = (side[:, :, None] == classes for side in (left, right))  # (N, T, 5)
+    width = left.shape[1] * len(classes)
+    return sample_scores(said.reshape(count, width), there.reshape(count, width))

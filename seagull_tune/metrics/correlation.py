@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -105,17 +106,39 @@ def _logistic(x: Floats, top: float, bottom: float, middle: float, width: float)
     return np.asarray((top - bottom) / (1.0 + np.exp(exponent)) + bottom)
 
 
-def plcc_logistic(predicted: Scores, true: Scores) -> float | None:
-    """Pearson's correlation after the predictions went through a fitted four-parameter logistic.
+@dataclass(frozen=True)
+class LogisticFit:
+    """A fitted four-parameter logistic of predictions.
+
+    Attributes:
+        top, bottom, middle, width: its parameters, on the scale of ``(x - centre) / scale``.
+        centre, scale: standardise the predictions.
+        plcc: Pearson's correlation of the mapped predictions with the true values, with the sign of the relation.
+    """
+
+    top: float
+    bottom: float
+    middle: float
+    width: float
+    centre: float
+    scale: float
+    plcc: float
+
+    def __call__(self, predicted: Scores) -> Floats:
+        """Predictions (N,) on the scale of the true values."""
+        x = (np.asarray(predicted, dtype=np.float64) - self.centre) / self.scale
+        return _logistic(x, self.top, self.bottom, self.middle, self.width)
+
+
+def logistic_fit(predicted: Scores, true: Scores) -> LogisticFit | None:
+    """The four-parameter logistic that maps predictions to true values best, in the sense of least squares.
 
     The mapping is the monotone one of the Video Quality Experts Group ("Final report ... FR-TV phase II", 2003):
-    ``(b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2``. It is fitted by least squares to the standardised predictions,
-    from the data's own range, median and spread. A falling relation keeps its minus sign. Where the fit does not
-    converge, or explains less than the straight line (which is a limit of the logistic), the raw correlation stands, so
-    the figure is never nearer to zero than :func:`plcc`.
+    ``(b1 - b2) / (1 + exp(-(x - b3) / |b4|)) + b2``, fitted to the standardised predictions from the data's own range,
+    median and spread.
 
     Returns:
-        [-1, 1]; None for N < 5 (four parameters fit anything smaller) or a constant side.
+        The fit; None for N < 5 (four parameters fit anything smaller), a constant side, or where it does not converge.
 
     Raises:
         DataError: lengths differ or a value is not finite.
@@ -123,27 +146,48 @@ def plcc_logistic(predicted: Scores, true: Scores) -> float | None:
     left, right = _pair(predicted, true)
     if left.size < 5 or _degenerate(left, right):
         return None
-    best = _pearson(left, right)
+    raw = _pearson(left, right)
     # Scaled by the largest deviation first: a spread near the smallest float would vanish when squared.
-    centred = left - left.mean()
-    peak = np.abs(centred).max()
-    if best is None or peak == 0.0:
+    centre = float(left.mean())
+    peak = float(np.abs(left - centre).max())
+    if raw is None or peak == 0.0:
         return None
-    x = centred / peak
-    x = x / x.std()
+    spread = float(((left - centre) / peak).std())
+    x = (left - centre) / peak / spread
     low, high = float(right.min()), float(right.max())
-    top, bottom = (high, low) if best >= 0.0 else (low, high)
+    top, bottom = (high, low) if raw >= 0.0 else (low, high)
+    best: LogisticFit | None = None
     for middle, width in ((float(np.median(x)), 1.0), (0.0, 0.3)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optimize.OptimizeWarning)
             try:
                 found, _ = optimize.curve_fit(_logistic, x, right, p0=(top, bottom, middle, width), maxfev=4000)
-            except RuntimeError:  # scipy's word for "no convergence": the next start, or the raw value, stands
+            except RuntimeError:  # scipy's word for "no convergence": the next start, or no fit, stands
                 continue
         mapped = _pearson(_logistic(x, *found), right)
-        if mapped is not None and mapped > abs(best):
-            best = float(np.copysign(mapped, found[0] - found[1]))
+        if mapped is not None and (best is None or mapped > abs(best.plcc)):
+            b1, b2, b3, b4 = (float(value) for value in found)
+            best = LogisticFit(b1, b2, b3, b4, centre, peak * spread, float(np.copysign(mapped, b1 - b2)))
     return best
+
+
+def plcc_logistic(predicted: Scores, true: Scores) -> float | None:
+    """Pearson's correlation after the predictions went through :func:`logistic_fit`.
+
+    A falling relation keeps its minus sign. Where there is no fit, or it explains less than the straight line (which is
+    a limit of the logistic), the raw correlation stands, so the figure is never nearer to zero than :func:`plcc`.
+
+    Returns:
+        [-1, 1]; None for N < 5 or a constant side.
+
+    Raises:
+        DataError: lengths differ or a value is not finite.
+    """
+    left, right = _pair(predicted, true)
+    if left.size < 5 or _degenerate(left, right):
+        return None
+    raw, fit = _pearson(left, right), logistic_fit(left, right)
+    return fit.plcc if raw is not None and fit is not None and abs(fit.plcc) > abs(raw) else raw
 
 
 def within_group_srcc(

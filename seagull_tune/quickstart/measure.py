@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_builders.labelers.crops import pyiqa_judge
 from data_builders.pipeline import build_dataset, plan_build
 from seagull_tune.config.answer import Engine
+from seagull_tune.config.evaluate import CropMetric
 from seagull_tune.config.runs import EvaluateConfig, QuickstartConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import CheckpointError
 from seagull_tune.evaluate.baselines import BASELINES_FILE, Baselines, fit_baselines
+from seagull_tune.evaluate.judged import JUDGED_SUFFIX
+from seagull_tune.evaluate.judging import Metric
+from seagull_tune.evaluate.pictures import evaluate_pictures
 from seagull_tune.evaluate.predictions import SUFFIX
 from seagull_tune.evaluate.protocols import evaluate_model
 from seagull_tune.evaluate.report import ReportAnswer, ReportExample, TrainingCurve, choose_examples, write_report
@@ -24,6 +29,7 @@ from seagull_tune.infer.serialise import scores_in_words
 from seagull_tune.instructions.rules import SLOT_PATTERN
 from seagull_tune.model.card import METRICS, write_card
 from seagull_tune.quickstart.stages import Stages
+from seagull_tune.segment import build_segmenter
 
 REPORT, ANSWER = "report.html", "answer.json"
 """What a run leaves in its folder, besides its model."""
@@ -67,7 +73,7 @@ def measure(stages: Stages, config: QuickstartConfig, held_out: RoiDataset) -> N
         "evaluation": config.evaluation.model_dump(mode="json"),
         "engine": config.engine.model_dump(mode="json"),
     }
-    stages.run("evaluate", settings, [METRICS, METRICS + SUFFIX, REPORT, ANSWER], work)
+    stages.run("evaluate", settings, [METRICS, METRICS + SUFFIX, METRICS + JUDGED_SUFFIX, REPORT, ANSWER], work)
 
 
 def ask_about(assessor: RegionAssessor, example: ReportExample) -> dict[str, str]:
@@ -103,41 +109,65 @@ def load(folder: Path, engine: Engine) -> RegionAssessor:
     return RegionAssessor.from_pretrained(folder, engine.device, engine.bf16, engine.chunk)
 
 
-def evaluate_photographs(config: EvaluateConfig, out: Path) -> Path:
-    """`seagull-tune evaluate`: builds a test set from photographs beside ``out``, then measures a model on it.
+def evaluate(config: EvaluateConfig, out: Path) -> Path:
+    """`seagull-tune evaluate`: measures a model on a data set; where none is named, one is built beside ``out`` first.
 
     Returns:
         ``out``, the figures.
 
     Raises:
-        DataError, CheckpointError: the photographs or the model cannot be used.
+        DataError, CheckpointError: the data or the model cannot be used.
+        MissingDependencyError: a metric of pyiqa is wanted, and pyiqa is not installed.
     """
     model = Path(config.model)
     if not model.is_dir():
         raise CheckpointError(f"There is no model folder {model}. Make one with `seagull-tune quickstart`.")
+    metric = _metric_of(config.evaluation.crop_metric)
     assessor = load(model, config.engine)
-    # A folder per configuration, so that other photographs or another seed never meet a data set that is there.
-    data = out.parent / f"{out.stem}-data" / plan_build(config.data, out.parent).config_hash[:12]
-    summary = build_dataset(config.data, data)
-    print(summary.describe(), flush=True)
+    dataset = RoiDataset(config.dataset if config.dataset is not None else _built(config, out), config.protocol.split)
     baselines = Baselines.load(model) if (model / BASELINES_FILE).is_file() else None
-    figures = evaluate_model(assessor, RoiDataset(data, "test"), config.evaluation, out, baselines).metrics
-    print(figures_in_words(figures), flush=True)
+    if config.protocol.judged == "pictures":
+        choice = config.segmenter
+        segmenter = build_segmenter(choice.method, choice.min_area_share, choice.max_regions, choice.sam)
+        evaluation = evaluate_pictures(
+            assessor, dataset, config.evaluation, out, config.protocol, segmenter, baselines,
+            found_with=choice.model_dump_json(),
+        )  # fmt: skip
+    else:
+        evaluation = evaluate_model(
+            assessor, dataset, config.evaluation, out, baselines, protocol=config.protocol, metric=metric
+        )
+    print(figures_in_words(evaluation.metrics), flush=True)
     if out.resolve() == model.resolve().parent / METRICS:
         write_card(model)
     return out
 
 
+def _built(config: EvaluateConfig, out: Path) -> Path:
+    """The test set of photographs, built where it is not there yet."""
+    # A folder per configuration, so that other photographs or another seed never meet a data set that is there.
+    data = out.parent / f"{out.stem}-data" / plan_build(config.data, out.parent).config_hash[:12]
+    print(build_dataset(config.data, data).describe(), flush=True)
+    return data
+
+
+def _metric_of(choice: CropMetric | None) -> Metric | None:
+    return None if choice is None else pyiqa_judge(choice.metric, choice.device)
+
+
 def figures_in_words(figures: Mapping[str, Any]) -> str:
     """The main figures as lines for a person: the model, its direct head, the baselines."""
-    lines = [f"{figures['n_regions']} regions of {figures['n_images']} images, quality SRCC [95 % interval]:"]
+    what = figures["protocol"]["judged"] if "protocol" in figures else "regions"
+    lines = [f"{figures['n_regions']} {what} of {figures['n_images']} images, quality SRCC [95 % interval]:"]
     readers = {"model": figures, "direct": figures["direct"], **figures["baselines"]}
     for name, found in readers.items():
         quality = found.get("quality")
         if quality is not None:
             lines.append(f"  {name:10s} {_shown(quality.get('srcc'))}  {quality.get('ci95') or ''}")
-    lines.append(f"quality SRCC inside photographs (median): {_shown(figures['quality'].get('within_image_srcc'))}")
-    lines.append(f"distortion types, macro F1: {_shown(figures['types'].get('macro_f1'))}")
+    if what == "regions" and "quality" in figures:
+        lines.append(f"quality SRCC inside photographs (median): {_shown(figures['quality'].get('within_image_srcc'))}")
+    if "types" in figures:
+        lines.append(f"distortion types, macro F1: {_shown(figures['types'].get('macro_f1'))}")
     return "\n".join(lines)
 
 

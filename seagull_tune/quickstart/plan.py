@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from data_builders.pipeline import BuildPlan, plan_build
-from data_builders.splits import find_leaks
 from seagull_tune.config.base import resolve_asset
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.runs import QuickstartConfig
 from seagull_tune.config.train import TrainConfig
+from seagull_tune.data.schema import find_leaks
 from seagull_tune.errors import DataError
 
 Plans = Mapping[str, BuildPlan]

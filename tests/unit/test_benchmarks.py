@@ -120,17 +120,20 @@ def test_cells_are_trained_measured_and_kept(
 ) -> None:
     nothing = mfe_quality.run_cells(ablation, ["ours"], [0], seconds=-1.0)
     assert nothing == {"ours": []} and "left for the next call" in capsys.readouterr().out
-    variants = ["ours", "released"]
+    variants = ["ours", "released", "drawn-box"]
     rows = mfe_quality.run_cells(ablation, variants, [0])
     assert [rows[name][0]["variant"] for name in variants] == variants
     for name in variants:
         (row,) = rows[name]
         assert -1 <= row["quality SRCC"] <= 1 and 0 <= row["types macro F1"] <= 1 and row["parameters"] > 1000
     assert rows["ours"][0]["parameters"] != rows["released"][0]["parameters"]
+    ours, drawn = rows["ours"][0], rows["drawn-box"][0]
+    assert drawn["parameters"] == ours["parameters"] and drawn["quality SRCC"] != ours["quality SRCC"]
+    assert len(list((Path(ablation.out) / "runs").iterdir())) == 2, "the model of another cell is asked"
     monkeypatch.setattr(mfe_quality, "run_cell", lambda *_: pytest.fail("a finished cell is not done again"))
     assert mfe_quality.run_cells(ablation, variants, [0]) == rows
     table = mfe_quality.table_of(rows)
-    assert table.row_count == 2
+    assert table.row_count == 3
     with pytest.raises(ConfigError, match="no variant 'oures'"):
         mfe_quality.run_cells(ablation, ["oures"], [0])
 
@@ -139,7 +142,9 @@ def test_cells_are_trained_measured_and_kept(
 def test_every_variant_is_a_configuration_with_a_folder_of_its_own(variant: str, ablation: QuickstartConfig) -> None:
     cell = mfe_quality.cell_config(ablation, variant, 1)
     others = {mfe_quality.cell_config(ablation, name, seed).out for name in mfe_quality.VARIANTS for seed in (0, 1)}
-    assert cell.out in others and len(others) == 2 * len(mfe_quality.VARIANTS)
+    # Cells without a training of their own share the folder of the one whose model they ask.
+    assert cell.out in others and len(others) == 2 * (len(mfe_quality.VARIANTS) - len(mfe_quality.DRAWN))
+    assert cell.out == mfe_quality.cell_config(ablation, mfe_quality.DRAWN.get(variant, variant), 1).out
     assert cell.seed == 1 and cell.optimisation.steps == 2 and cell.cache_front == (variant != "released")
 
 

@@ -32,6 +32,7 @@ SHIPPED = {
     r"configs/\w+/[\w-]*pretrain[\w-]*\.yaml": "pretrain --config {file}",
     r"configs/\w+/[\w-]*finetune[\w-]*\.yaml": "finetune --config {file}",
     r"configs/model/[\w-]+\.yaml": "pretrain --out {out}/run --data {out} --config {file}",
+    r"configs/evaluate/[\w-]+\.yaml": "evaluate --protocol {file} --data {out}",
     r"configs/accelerate/[\w-]+\.yaml": "finetune --engine-config {file}",
 }
 """Which command reads a shipped file; None: it is no command's configuration."""

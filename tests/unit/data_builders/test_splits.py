@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from data_builders.splits import assign_splits, find_leaks, order_ids
+from data_builders.splits import assign_splits, order_ids
 from seagull_tune.config.data import SplitRule
 from seagull_tune.errors import DataError
 
@@ -40,11 +40,3 @@ def test_by_hand_and_all_into_one() -> None:
     assert set(assign_splits(SCENES, SplitRule(all_into="test")).values()) == {"test"}
     with pytest.raises(DataError, match="Did you mean 'scene7'"):
         assign_splits(["scene7", "x", "y"], SplitRule(scenes={"scene77": "test"}))
-
-
-def test_leaks_are_found_by_scene_and_by_content() -> None:
-    assert find_leaks([("a", "1", "train"), ("a", "2", "train"), ("b", "3", "test")]) == []
-    leaks = find_leaks([("a", "1", "train"), ("a", "2", "test"), ("b", "3", "test"), ("c", "3", "train")])
-    assert len(leaks) == 2
-    assert "SHA-256 '3' is in the splits test, train" in leaks[0]
-    assert "scene 'a' is in the splits test, train" in leaks[1]

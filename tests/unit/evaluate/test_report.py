@@ -89,6 +89,7 @@ def test_the_report_is_one_file_with_everything(evaluation: Evaluation, roi: Roi
     for word in (
         f"{metrics['quality']['srcc']:.3f}", f"{metrics['quality']['ci95'][0]:.3f}", "pixels@0", "1.2 GB",
         "Classical baseline", "How is the quality of this region?", "Bad <b>& worse</b>.", "excellent",
+        "Classical, on the box", "by worst severity", "small, 0 to 5 % of the picture (",
         metrics["recipe_hash"], "baselines.trivial.quality: correlations are not defined",
     ):  # fmt: skip
         assert word in page.words, word

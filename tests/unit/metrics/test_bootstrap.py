@@ -1,12 +1,13 @@
 """The cluster bootstrap: seeded, wide enough for grouped data, fast, honest where there is no interval."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from seagull_tune.errors import DataError
-from seagull_tune.metrics.bootstrap import cluster_bootstrap
+from seagull_tune.metrics.bootstrap import cluster_bootstrap, paired_bootstrap
 from seagull_tune.metrics.correlation import srcc
 
 
@@ -89,3 +90,54 @@ def test_a_thousand_resamples_of_1500_regions_take_seconds() -> None:
     found = cluster_bootstrap(lambda rows: srcc(predicted[rows], true[rows]), np.repeat(np.arange(60), 25), 1000)
     assert time.process_time() - start < 8.0
     assert found is not None and found.high - found.low < 0.1
+
+
+def test_pairs_see_what_single_intervals_hide() -> None:
+    rng = np.random.default_rng(3)
+    hard, groups = grouped(rng, 40, 6)
+    first = hard + rng.normal(0.0, 0.02, len(hard))
+    second = hard + 0.05 + rng.normal(0.0, 0.02, len(hard))
+
+    def mean_of(values: np.ndarray) -> Callable[[np.ndarray], float]:
+        return lambda rows: float(values[rows].mean())
+
+    alone = [cluster_bootstrap(mean_of(values), groups, 400) for values in (first, second)]
+    assert alone[0] is not None and alone[1] is not None and alone[0].high > alone[1].low, "they overlap"
+    found = paired_bootstrap(mean_of(first), mean_of(second), groups, 400)
+    assert found is not None
+    assert found.value == pytest.approx(0.05, abs=0.01) and found.interval.low > 0.04
+    assert found.p_value == pytest.approx(2 / 401)
+    turned = paired_bootstrap(mean_of(second), mean_of(first), groups, 400)
+    assert turned is not None and turned.value == -found.value and turned.p_value == found.p_value
+    assert turned.interval.low == pytest.approx(-found.interval.high)
+
+
+def test_equal_models_do_not_differ() -> None:
+    values, groups = grouped(np.random.default_rng(4), 10, 4)
+    found = paired_bootstrap(lambda rows: float(values[rows].mean()), lambda rows: float(values[rows].mean()), groups)
+    assert found is not None
+    assert (found.value, found.interval.low, found.interval.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_p_values_of_models_that_do_not_differ_are_even() -> None:
+    rng = np.random.default_rng(5)
+    small = 0
+    for trial in range(100):
+        noise, groups = grouped(rng, 25, 2)
+
+        def mean(rows: np.ndarray, noise: np.ndarray = noise) -> float:
+            return float(noise[rows].mean())
+
+        found = paired_bootstrap(lambda rows: 0.0, mean, groups, 200, seed=trial)
+        assert found is not None and 0.0 < found.p_value <= 1.0
+        small += found.p_value <= 0.2
+    assert 10 <= small <= 34  # 20 expected, a little more by the percentile's bias
+
+
+def test_a_pair_without_a_value_gives_none() -> None:
+    groups = [0, 0, 1, 1]
+    assert paired_bootstrap(lambda rows: 1.0, lambda rows: None, groups, 20) is None
+    assert paired_bootstrap(lambda rows: float("nan"), lambda rows: 1.0, groups, 20) is None
+    assert paired_bootstrap(lambda rows: 1.0, lambda rows: 2.0, ["one"] * 4, 20) is None
+    with pytest.raises(DataError, match="n_resamples is 0"):
+        paired_bootstrap(lambda rows: 1.0, lambda rows: 2.0, groups, 0)

@@ -5,7 +5,13 @@ import pytest
 from sklearn import metrics
 
 from seagull_tune.errors import DataError
-from seagull_tune.metrics.classification import macro_f1, sample_f1, severity_accuracy, severity_f1
+from seagull_tune.metrics.classification import (
+    macro_f1,
+    sample_scores,
+    severity_accuracy,
+    severity_f1,
+    severity_sample_scores,
+)
 
 
 @pytest.fixture
@@ -26,18 +32,30 @@ def test_macro_f1_equals_scikit_learn(types: tuple[np.ndarray, np.ndarray]) -> N
     assert macro_f1(predicted, true) == pytest.approx(metrics.f1_score(true, predicted, average="macro"), abs=1e-12)
 
 
-def test_sample_f1_equals_scikit_learn(types: tuple[np.ndarray, np.ndarray]) -> None:
+def test_sample_scores_equal_scikit_learn(types: tuple[np.ndarray, np.ndarray]) -> None:
     predicted, true = types
     assert (~predicted.any(axis=1) & ~true.any(axis=1)).any(), "the case of interest is there"
+    found = sample_scores(predicted, true)
+    assert found is not None
     expected = metrics.f1_score(true, predicted, average="samples", zero_division=1.0)
-    assert sample_f1(predicted, true) == pytest.approx(expected, abs=1e-12)
+    assert found.f1 == pytest.approx(expected, abs=1e-12)
+    # Ours gives one side empty 0, theirs one value for all: compared where neither side is empty.
+    both = predicted.any(axis=1) & true.any(axis=1)
+    inner = sample_scores(predicted[both], true[both])
+    assert inner is not None
+    precision, recall, _, _ = metrics.precision_recall_fscore_support(true[both], predicted[both], average="samples")
+    assert (inner.precision, inner.recall) == pytest.approx((precision, recall), abs=1e-12)
 
 
 def test_pristine_told_as_pristine_counts_one() -> None:
     true = np.array([[False, False], [False, False], [True, True], [True, False]])
     predicted = np.array([[False, False], [True, False], [True, False], [False, False]])
     # 1, 0, 2 * 1 / (1 + 2), 0
-    assert sample_f1(predicted, true) == pytest.approx((1.0 + 2.0 / 3.0) / 4.0)
+    found = sample_scores(predicted, true)
+    assert found is not None
+    assert found.f1 == pytest.approx((1.0 + 2.0 / 3.0) / 4.0)
+    assert found.precision == pytest.approx((1.0 + 0.0 + 1.0 + 0.0) / 4.0)
+    assert found.recall == pytest.approx((1.0 + 0.0 + 0.5 + 0.0) / 4.0)
 
 
 def test_types_that_never_occur_are_left_out() -> None:
@@ -61,10 +79,27 @@ def test_severity_f1_by_hand() -> None:
     assert severity_accuracy([[0, 3], [0, 4]], [[0, 3], [0, 5]]) == pytest.approx(0.75)
 
 
+def test_severities_per_sample_by_hand() -> None:
+    # {blur 3} said {blur 3}: 1. {blur 3, noise 2} said {blur 3, noise 4}: one of two. None said none: 1. Wrong type: 0.
+    true = np.array([[3, 0], [3, 2], [0, 0], [1, 0]])
+    said = np.array([[3, 0], [3, 4], [0, 0], [0, 1]])
+    found = severity_sample_scores(said, true)
+    assert found is not None
+    assert (found.precision, found.recall, found.f1) == pytest.approx((2.5 / 4, 2.5 / 4, 2.5 / 4))
+
+
+def test_severities_per_sample_never_exceed_types_per_sample(severities: tuple[np.ndarray, np.ndarray]) -> None:
+    said, true = severities
+    whole, types = severity_sample_scores(said, true), sample_scores(said > 0, true > 0)
+    assert whole is not None and types is not None
+    assert 0.0 < whole.f1 < types.f1 and whole.precision < types.precision and whole.recall < types.recall
+
+
 def test_no_samples_give_none() -> None:
     none = np.zeros((0, 8), dtype=bool)
-    assert macro_f1(none, none) is None and sample_f1(none, none) is None
+    assert macro_f1(none, none) is None and sample_scores(none, none) is None
     assert severity_f1(none.astype(int), none.astype(int)) is None
+    assert severity_sample_scores(none.astype(int), none.astype(int)) is None
     assert severity_accuracy(none.astype(int), none.astype(int)) is None
 
 
@@ -73,7 +108,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match=r"both \(N, T\)"):
         macro_f1(flags, flags[:2])
     with pytest.raises(DataError, match="predicted types are float64; allowed: bool"):
-        sample_f1(flags * 0.7, flags)
+        sample_scores(flags * 0.7, flags)
     with pytest.raises(DataError, match=r"from 1 to 6; allowed: integers 0\.\.5"):
         severity_f1(np.ones((1, 2), dtype=int), np.array([[1, 6]]))
     with pytest.raises(DataError, match=r"integers 0\.\.5"):

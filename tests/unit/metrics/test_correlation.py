@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from seagull_tune.errors import DataError
-from seagull_tune.metrics.correlation import krcc, plcc, plcc_logistic, rmse, srcc, within_group_srcc
+from seagull_tune.metrics.correlation import krcc, logistic_fit, plcc, plcc_logistic, rmse, srcc, within_group_srcc
 
 Correlation = Callable[[npt.ArrayLike, npt.ArrayLike], float | None]
 
@@ -112,3 +112,33 @@ def test_within_group_needs_a_group() -> None:
     assert within_group_srcc([1, 2, 3], [1, 2, 3], [0, 1, 2]) is None
     with pytest.raises(DataError, match="2 groups for 3 samples"):
         within_group_srcc([1, 2, 3], [1, 2, 3], [0, 1])
+
+
+def test_the_fitted_logistic_maps_predictions_to_true_values() -> None:
+    x = np.linspace(-3.0, 3.0, 60)
+    true = 4.0 / (1.0 + np.exp(-2.0 * x)) + 1.0
+    fit = logistic_fit(100.0 * x, true)
+    assert fit is not None and fit.plcc == pytest.approx(1.0, abs=1e-6)
+    assert fit(100.0 * x) == pytest.approx(true, abs=1e-3)
+    falling = logistic_fit(-x, true)
+    assert falling is not None and falling.plcc == pytest.approx(-1.0, abs=1e-6)
+    assert falling(-x) == pytest.approx(true, abs=1e-3)
+    assert logistic_fit(x[:4], true[:4]) is None and logistic_fit(np.ones(9), x[:9]) is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_comes_in_a_number_or_none_comes_out(seed: int) -> None:
+    """Random sizes, ties, constants, huge and tiny spreads: finite and in range, or None; never NaN."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(0, 8))
+    sides = []
+    for _ in range(2):
+        kind = rng.integers(0, 4)
+        values = rng.normal(size=size) * 10.0 ** rng.integers(-200, 150)
+        sides.append(np.full(size, 0.3) if kind == 0 else rng.integers(0, 2, size) * 1.0 if kind == 1 else values)
+    for figure in CORRELATIONS:
+        found = figure(sides[0], sides[1])
+        assert found is None or -1.0 <= found <= 1.0
+        assert found is None or size >= 3
+    error = rmse(sides[0], sides[1])
+    assert (error is None) == (size == 0) and (error is None or np.isfinite(error))

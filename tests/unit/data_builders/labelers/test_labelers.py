@@ -13,7 +13,7 @@ import skimage.data
 
 from data_builders.labelers import make_labeler
 from data_builders.labelers.base import calibrated
-from data_builders.labelers.crops import CropLabeler, pyiqa_metric
+from data_builders.labelers.crops import CropLabeler, pyiqa_judge, pyiqa_metric
 from data_builders.labelers.maps import METRICS
 from data_builders.labelers.pooled import MapLabeler
 from data_builders.pipeline import build_dataset
@@ -119,6 +119,8 @@ def test_pyiqa_is_refused_without_a_word_about_its_licence() -> None:
     if importlib.util.find_spec("pyiqa") is None:
         with pytest.raises(MissingDependencyError, match=r"seagull-tune\[topiq\]"):
             pyiqa_metric("topiq_fr", "cpu")
+        with pytest.raises(MissingDependencyError, match=r"seagull-tune\[topiq\].*Noncommercial"):
+            pyiqa_judge("brisque", "cpu")
 
 
 def test_calibrations_rise_from_zero_to_one() -> None:
