@@ -72,6 +72,12 @@ def assess(
             "--out", metavar="FILE", help="Write the lines there; FILE.csv and FILE.parquet are tables [default: -]."
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="DIR", help="Also draw every photograph there; DIR/index.html leads through them."
+        ),
+    ] = None,
     device: DeviceOption = None,
     max_pixels: MaxPixelsOption = None,
     config: ConfigOption = None,
@@ -82,7 +88,7 @@ def assess(
 
     A photograph that cannot be judged is named and skipped (exit code 1 at the end). Without a region option, every
     region that the graph segmenter finds is judged. FILE.summary.json says what failed and why. Of a folder, the same
-    command goes on where it was stopped, and judges what is new.
+    command goes on where it was stopped, and judges what is new. --report draws the regions by their quality.
     """
     from seagull_tune.config.answer import AnswerConfig
     from seagull_tune.infer.folder import find_photographs
@@ -93,28 +99,32 @@ def assess(
     if query.empty:
         say(f"No region was named: taking all that the {settings.segmenter.method} segmenter finds (--all).")
         query = Regions(all=True).query()
-    paths = find_photographs(images, [folder for folder in (regions,) if folder is not None])
+    paths = find_photographs(images, [folder for folder in (regions, report) if folder is not None])
     if dry_run:
         show_plan(
             settings, f"Judge regions of {len(paths)} photographs with {require_model(settings)}.",
-            f"  regions: {query}", f"  lines go to {out or 'standard output'}",
+            f"  regions: {query}", f"  lines go to {out or 'standard output'}, reports to {report or 'nowhere'}",
         )  # fmt: skip
         return
 
     from data_builders.progress import progress_bar
+    from seagull_tune.gallery.report import ReportFolder
     from seagull_tune.infer.answer_file import SUMMARY_SUFFIX, answers_to
     from seagull_tune.infer.folder import judge, made_with
 
     segmenter, assessor = segmenter_of(settings), load_assessor(settings)
+    pages = ReportFolder(report, images, settings.max_pixels) if report is not None else None
     whole_folders = any(place.is_dir() for place in images)
     origin = made_with(settings, assessor.name, query, images)
     bar = progress_bar("Judging", "photographs") if whole_folders else nullcontext(lambda done, total: None)
     with answers_to(out, origin, resume=whole_folders) as sink:
         with bar as tick:
-            outcome = judge(paths, query, segmenter, assessor, settings, sink, tell=say, tick=tick)
+            outcome = judge(paths, query, segmenter, assessor, settings, sink, tell=say, tick=tick, visit=pages)
         written = sink.finish(outcome.answered, outcome.to_dict())
     if not written:
         say(f"There is no line to write: {out} stays as it was.")
+    if pages is not None:
+        say(f"Report: {pages.finish(outcome.failed)}")
     if whole_folders:
         say(outcome.in_words() + (f" Summary: {out}{SUMMARY_SUFFIX}" if out is not None else ""))
     if outcome.failed:
