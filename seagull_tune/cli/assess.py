@@ -91,6 +91,7 @@ def assess(
     command goes on where it was stopped, and judges what is new. --report draws the regions by their quality.
     """
     from seagull_tune.config.answer import AnswerConfig
+    from seagull_tune.gallery.report import ReportFolder
     from seagull_tune.infer.folder import find_photographs
 
     changes = answer_changes(model, device, max_pixels, sam_checkpoint, sam_type) | {"text": True if text else None}
@@ -99,7 +100,8 @@ def assess(
     if query.empty:
         say(f"No region was named: taking all that the {settings.segmenter.method} segmenter finds (--all).")
         query = Regions(all=True).query()
-    paths = find_photographs(images, [folder for folder in (regions, report) if folder is not None])
+    paths = find_photographs(images, [regions] if regions is not None else [])
+    pages = ReportFolder(report, images, settings.max_pixels) if report is not None else None
     if dry_run:
         show_plan(
             settings, f"Judge regions of {len(paths)} photographs with {require_model(settings)}.",
@@ -108,12 +110,10 @@ def assess(
         return
 
     from data_builders.progress import progress_bar
-    from seagull_tune.gallery.report import ReportFolder
     from seagull_tune.infer.answer_file import SUMMARY_SUFFIX, answers_to
     from seagull_tune.infer.folder import judge, made_with
 
     segmenter, assessor = segmenter_of(settings), load_assessor(settings)
-    pages = ReportFolder(report, images, settings.max_pixels) if report is not None else None
     whole_folders = any(place.is_dir() for place in images)
     origin = made_with(settings, assessor.name, query, images)
     bar = progress_bar("Judging", "photographs") if whole_folders else nullcontext(lambda done, total: None)

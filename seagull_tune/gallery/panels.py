@@ -6,6 +6,7 @@ Legend: H, W image size; R regions of an image.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -181,7 +182,7 @@ def _fitted(
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     if draw.textlength(text, font) <= width:
         return text
-    kept = bisect.bisect(range(1, len(text)), width, key=lambda end: draw.textlength(text[:end] + "…", font))
+    kept = bisect.bisect(range(1, len(text)), width, key=lambda end: math.ceil(draw.textlength(text[:end] + "…", font)))
     return text[:kept] + "…"
 
 

@@ -48,10 +48,18 @@ class ReportFolder:
         folder: where they go; made if need be.
         places: the files and folders that the photographs come from: reports are laid out as they are below them.
         max_pixels: of photographs that have to be read again.
+
+    Raises:
+        DataError: the folder lies in one of ``places``, where its pictures would be taken for photographs.
     """
 
     def __init__(self, folder: Path, places: Sequence[Path], max_pixels: int = MAX_PIXELS) -> None:
         self.folder, self._max_pixels = Path(folder), max_pixels
+        for place in places:
+            if place.is_dir() and self.folder.resolve().is_relative_to(place.resolve()):
+                raise DataError(
+                    f"{folder} lies in {place}: its pictures would be judged next time. Name another folder."
+                )
         roots = [os.path.abspath(place if place.is_dir() else place.parent) for place in places]
         self._root = os.path.commonpath(roots)
         self._entries: list[_Entry] = []

@@ -78,7 +78,7 @@ def find_photographs(places: Sequence[Path], without: Collection[Path] = ()) -> 
 
     Args:
         places: files (taken as they are) and folders.
-        without: folders that are left out where they lie in one of ``places``: label maps, reports.
+        without: folders that are left out where they lie in one of ``places``: label maps.
 
     Raises:
         DataError: a folder without photographs; all of them are named.
@@ -110,14 +110,11 @@ def made_with(config: AnswerConfig, model_id: str, query: RegionQuery, places: S
     files = [*query.masks, *(rle for rle in query.rles if Path(rle).is_file())]
     files += [query.seagull_json] if query.seagull_json is not None else []
     files += sorted(Path(query.region_dir).iterdir()) if query.region_dir is not None else []
-    asked = {name: value for name, value in vars(query).items() if value}
+    asked = {name: value if isinstance(value, tuple) else [value] for name, value in vars(query).items() if value}
     return {
         "photographs": [str(place) for place in places],
         "model_id": model_id,
-        "regions": {
-            name: [str(entry) for entry in value] if isinstance(value, tuple) else str(value)
-            for name, value in asked.items()
-        },
+        "regions": {name: [str(entry) for entry in value] for name, value in asked.items()},
         "region_files": {str(file): [Path(file).stat().st_size, Path(file).stat().st_mtime_ns] for file in files},
         **config.model_dump(mode="json", exclude={"model", "device", "chunk", "max_pixels", "max_new_tokens"}),
     }

@@ -151,9 +151,16 @@ def test_a_report_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written"):
         add(ReportFolder(tmp_path / "file", [tmp_path / "photos"]), tmp_path / "photos" / "a.png", 0.5)
     with pytest.raises(DataError, match="cannot be written"):
-        ReportFolder(tmp_path / "file", [tmp_path]).finish({})
+        ReportFolder(tmp_path / "file", [tmp_path / "photos"]).finish({})
+
+
+def test_reports_do_not_lie_among_the_photographs(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "deep" / "report"):
+        with pytest.raises(DataError, match="would be judged next time"):
+            ReportFolder(folder, [tmp_path])
+    ReportFolder(tmp_path / "report", [tmp_path / "a.png"])
 
 
 def test_nothing_judged_gives_a_page_that_says_so(tmp_path: Path) -> None:
-    page = Page(ReportFolder(tmp_path / "report", [tmp_path]).finish({"a.png": "a.png: broken"}))
+    page = Page(ReportFolder(tmp_path / "report", [tmp_path / "photos"]).finish({"a.png": "a.png: broken"}))
     assert "0 photographs." in page.words and "a.png: broken" in page.words
