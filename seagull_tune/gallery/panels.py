@@ -32,7 +32,8 @@ _SHORTEST_PANEL = 220  # of a narrow photograph: below it, no number can be read
 
 def worst_first(answers: Sequence[RegionAssessment]) -> list[RegionAssessment]:
     """Answers by quality, the worst first (of equal ones the more important, then the first)."""
-    return sorted(answers, key=lambda answer: (answer.scores.quality, -answer.scores.importance))
+    # Rounded as in their JSON, so that answers that are read back stay in this order.
+    return sorted(answers, key=lambda answer: (round(answer.scores.quality, 6), -round(answer.scores.importance, 6)))
 
 
 def faults(answer: RegionAssessment) -> list[tuple[str, str, float]]:

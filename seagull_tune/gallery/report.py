@@ -137,14 +137,15 @@ class ReportFolder:
 
 def _facts(image: str, ordered: Sequence[RegionAssessment]) -> dict[str, Any]:
     """The JSON of one photograph: worst and mean quality (weighted by area), and all answers, the worst first."""
-    qualities = [answer.scores.quality for answer in ordered]
-    mean = float(np.average(qualities, weights=[answer.region.area for answer in ordered]))
+    lines = [assessment_to_dict(answer, image) for answer in ordered]
+    # Of the numbers as they are written: answers that are read back give the same.
+    mean = float(np.average([line["quality"] for line in lines], weights=[answer.region.area for answer in ordered]))
     region = ordered[0].region
     return {
         "image": image,
         "size": [region.height, region.width],
-        "quality": {"worst": round(qualities[0], 6), "mean": round(mean, 6)},
-        "answers": [assessment_to_dict(answer, image) for answer in ordered],
+        "quality": {"worst": lines[0]["quality"], "mean": round(mean, 6)},
+        "answers": lines,
     }
 
 

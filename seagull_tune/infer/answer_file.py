@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -281,7 +281,9 @@ class AnswerFile:
 
     def _close(self) -> None:
         for file in self._open:
-            file.close()
+            # All that counts was flushed where it was written; what a full disk refused then, it refuses here again.
+            with suppress(OSError):
+                file.close()
 
 
 def _rows(file: BinaryIO, offset: int) -> Iterator[tuple[str | None, int, int]]:

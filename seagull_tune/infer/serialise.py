@@ -80,6 +80,18 @@ def to_json_line(assessment: RegionAssessment, image: str) -> str:
     return text if is_unicode(text) else json.dumps(values, allow_nan=False)
 
 
+def scores_in_words(scores: Scores) -> str:
+    """Scores as one line for a person: ``quality 0.43 (fair), importance 0.12 (low), blur moderate (0.83)``."""
+    present = [
+        f"{name} {SEVERITY_NAMES[said_severity(values)]} ({scores.types[name]:.2f})"
+        for name, values in scores.severities.items()
+        if said_severity(values)
+    ]
+    quality = f"quality {scores.quality:.2f} ({nearest_level(scores.quality)})"
+    importance = f"importance {scores.importance:.2f} ({nearest_level(scores.importance, IMPORTANCE_LEVELS)})"
+    return ", ".join([quality, importance, *(present or ["no distortion"])])
+
+
 def assessment_from_dict(values: Mapping[str, Any]) -> RegionAssessment:
     """One line of ``seagull-tune assess`` as the record that it was made of, scores as they were rounded.
 
@@ -117,18 +129,6 @@ def scores_from_dict(values: Mapping[str, Any]) -> Scores:
         severities={name: tuple(said["probabilities"]) for name, said in values["severities"].items()},
         types=dict(values["types"]),
     )
-
-
-def scores_in_words(scores: Scores) -> str:
-    """Scores as one line for a person: ``quality 0.43 (fair), importance 0.12 (low), blur moderate (0.83)``."""
-    present = [
-        f"{name} {SEVERITY_NAMES[said_severity(values)]} ({scores.types[name]:.2f})"
-        for name, values in scores.severities.items()
-        if said_severity(values)
-    ]
-    quality = f"quality {scores.quality:.2f} ({nearest_level(scores.quality)})"
-    importance = f"importance {scores.importance:.2f} ({nearest_level(scores.importance, IMPORTANCE_LEVELS)})"
-    return ", ".join([quality, importance, *(present or ["no distortion"])])
 
 
 def _by_name(names: tuple[str, ...], values: tuple[float, ...]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from seagull_tune.errors import DataError
 from seagull_tune.gallery.report import ReportFolder
+from seagull_tune.infer.serialise import assessment_from_dict
 from seagull_tune.regions.boxes import box_region
 from tests.canned_answers import canned_answer
 
@@ -113,12 +114,16 @@ def test_what_is_there_is_not_drawn_again(tmp_path: Path) -> None:
     photos, folder = tmp_path / "photos", tmp_path / "report"
     photos.mkdir()
     path = photos / "a.png"
-    add(ReportFolder(folder, [photos]), path, 0.5)
+    qualities = (1 / 3, 2 / 7, 1 / 3 + 1e-9, 0.9)
+    add(ReportFolder(folder, [photos]), path, *qualities)
     times = {name: (folder / name).stat().st_mtime_ns for name in files_of(folder)}
-    add(ReportFolder(folder, [photos]), path, 0.5)
+    read_back = [assessment_from_dict(line) for line in json.loads((folder / "a.png.json").read_text())["answers"]]
+    ReportFolder(folder, [photos])(path, read_back)
+    add(ReportFolder(folder, [photos]), path, *qualities)
     assert {name: (folder / name).stat().st_mtime_ns for name in files_of(folder)} == times
     (folder / "a.png.png").unlink()
-    add(ReportFolder(folder, [photos]), path, 0.5)
+    add(ReportFolder(folder, [photos]), path, *qualities)
+    assert (folder / "a.png.png").is_file()
     add(ReportFolder(folder, [photos]), path, 0.25)
     assert json.loads((folder / "a.png.json").read_text())["quality"]["worst"] == 0.25
     assert all((folder / name).stat().st_mtime_ns > time for name, time in times.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -193,6 +194,20 @@ def test_an_output_that_cannot_be_written(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written"):
         run_over([photos], tmp_path / "file" / "r.jsonl")
     assert BOXES.boxes and sorted(os.listdir(tmp_path)) == ["file", "photos"]
+
+
+def test_a_full_disk_is_said_and_the_next_run_goes_on(photos: Path, tmp_path: Path) -> None:
+    run_over([photos], tmp_path / "whole.csv")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))  # as a disk that is full: less than all lines take
+    try:
+        with pytest.raises(DataError, match=r"cannot be written.*so far is in .*r\.csv\.jsonl\.unfinished"):
+            run_over([photos], tmp_path / "r.csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    outcome = run_over([photos], tmp_path / "r.csv")
+    assert outcome.kept and outcome.judged
+    assert (tmp_path / "r.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_an_empty_row_in_a_finished_file_is_named(photos: Path, tmp_path: Path) -> None:
