@@ -32,8 +32,7 @@ _SHORTEST_PANEL = 220  # of a narrow photograph: below it, no number can be read
 
 def worst_first(answers: Sequence[RegionAssessment]) -> list[RegionAssessment]:
     """Answers by quality, the worst first (of equal ones the more important, then the first)."""
-    # Rounded as in their JSON, so that answers that are read back stay in this order.
-    return sorted(answers, key=lambda answer: (round(answer.scores.quality, 6), -round(answer.scores.importance, 6)))
+    return sorted(answers, key=lambda answer: (answer.scores.quality, -answer.scores.importance))
 
 
 def faults(answer: RegionAssessment) -> list[tuple[str, str, float]]:
@@ -45,17 +44,15 @@ def faults(answer: RegionAssessment) -> list[tuple[str, str, float]]:
 
 
 def fit_for_screen(image: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph uint8 (H, W, 3) and its masks bool (R, H, W), brought to the size of a panel if they are larger."""
+    """A photograph uint8 (H, W, 3) and its masks bool (R, H, W), brought to the size of a panel."""
     size = screen_size(*image.shape[:2])
-    if size == image.shape[:2]:
-        return image, masks
-    small = [cv2.resize(mask.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.stack(small)
+    fitted = [cv2.resize(mask.view(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
+    return _resized(image, size), np.stack(fitted)
 
 
 def screen_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of a panel of a photograph of this size: never larger than it."""
-    scale = min(1.0, SCREEN_SIDE / max(height, width))
+    """Height and width of a panel of a photograph of this size."""
+    scale = SCREEN_SIDE / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -112,9 +109,9 @@ def both_panels(image: np.ndarray, answers: Sequence[RegionAssessment]) -> tuple
             "was changed since. Judge it again."
         )
     size = screen_size(height, width)
-    small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) if size != (height, width) else image
+    fitted = _resized(image, size)
     numbers = [str(at) for at in range(1, len(answers) + 1)]
-    return small, score_panel(small, decode_all(regions, size), [a.scores.quality for a in answers], numbers)
+    return fitted, score_panel(fitted, decode_all(regions, size), [a.scores.quality for a in answers], numbers)
 
 
 def report_picture(panels: tuple[np.ndarray, np.ndarray], answers: Sequence[RegionAssessment], name: str) -> np.ndarray:
@@ -160,6 +157,12 @@ def to_png(picture: np.ndarray) -> bytes:
 def to_jpeg(picture: np.ndarray, quality: int = 85) -> bytes:
     """A picture uint8 (H, W, 3) as the bytes of a JPEG file."""
     return _encoded(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A photograph of another (height, width)."""
+    smaller = size[0] < image.shape[0]
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
 def _encoded(picture: np.ndarray, kind: str, options: Sequence[int]) -> bytes:

@@ -23,7 +23,7 @@ from seagull_tune.gallery import page
 from seagull_tune.gallery.overlay import colour_of, colour_stops
 from seagull_tune.gallery.panels import both_panels, faults, report_picture, to_jpeg, to_png, worst_first
 from seagull_tune.images import MAX_PIXELS, read_image
-from seagull_tune.infer.serialise import assessment_to_dict
+from seagull_tune.infer.serialise import assessment_from_dict, assessment_to_dict
 from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, nearest_level
 from seagull_tune.records import RegionAssessment
 
@@ -81,7 +81,9 @@ class ReportFolder:
         Raises:
             DataError: the reports cannot be written.
         """
-        name, ordered = self.name_of(path), worst_first(answers)
+        # As they are written and read back, so that those of an earlier run give the same files.
+        written = [assessment_from_dict(assessment_to_dict(answer, str(path))) for answer in answers]
+        name, ordered = self.name_of(path), worst_first(written)
         facts = _facts(str(path), ordered)
         text = json.dumps(facts, indent=1) + "\n"
         files = [self.folder / (name + kind) for kind in (".png", ".html", ".thumbnail.jpg")]
@@ -138,7 +140,6 @@ class ReportFolder:
 def _facts(image: str, ordered: Sequence[RegionAssessment]) -> dict[str, Any]:
     """The JSON of one photograph: worst and mean quality (weighted by area), and all answers, the worst first."""
     lines = [assessment_to_dict(answer, image) for answer in ordered]
-    # Of the numbers as they are written: answers that are read back give the same.
     mean = float(np.average([line["quality"] for line in lines], weights=[answer.region.area for answer in ordered]))
     region = ordered[0].region
     return {
