@@ -6,7 +6,7 @@ Legend: H, W height and width in pixels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from seagull_tune.builtin_scenes import builtin_scenes, scene_path
 from seagull_tune.config.data import BUILTIN, BUILTIN_INSTALLED, BuildConfig, Selection
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.files import is_unicode, sha256_of
-from seagull_tune.images import IMAGE_SUFFIXES, MAX_PIXELS, is_raw, read_photograph
-from seagull_tune.raw import RAW_SUFFIXES
+from seagull_tune.images import IMAGE_SUFFIXES, MAX_PIXELS, is_raw, list_photographs, read_photograph
 
 UNREADABLE = ""
 """Content hash of a file that cannot be read; building it fails with the reason."""
@@ -195,7 +194,7 @@ def _folder_sources(folder: Path, recursive: bool, tick: Callable[[int, int], No
 def _names_in(folder: Path, recursive: bool) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of photographs (source). Allowed: a folder, or '{BUILTIN}'.")
-    names = sorted(_image_names(folder, folder.rglob("*") if recursive else folder.iterdir()))
+    names = [path.relative_to(folder).as_posix() for path in list_photographs(folder, recursive)]
     if not names:
         hint = "" if recursive else " Set recursive=true if they are in sub-folders."
         raise DataError(f"{folder} holds no photograph (files ending in {', '.join(IMAGE_SUFFIXES)}).{hint}")
@@ -205,16 +204,6 @@ def _names_in(folder: Path, recursive: bool) -> list[str]:
         raise DataError(
             f"{folder}: {len(odd)} file names are not UTF-8 ({listed}); a data set cannot name them. Rename them."
         )
-    return names
-
-
-def _image_names(folder: Path, paths: Iterable[Path]) -> list[str]:
-    names = []
-    for path in paths:
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if not hidden and path.suffix.lower() in (*IMAGE_SUFFIXES, *RAW_SUFFIXES) and path.is_file():
-            names.append(name.as_posix())
     return names
 
 

@@ -44,6 +44,26 @@ _DECODE_ERRORS = (
 )  # fmt: skip
 
 
+def list_photographs(folder: str | Path, recursive: bool = True) -> list[Path]:
+    """The files of a folder that are photographs by their suffix, RAW files among them, sorted by name.
+
+    Hidden files and folders are left out. Names are as the folder's, joined with what lies below it; bytes of a name
+    that are not UTF-8 come as lone surrogates, as everywhere in Python.
+
+    Raises:
+        DataError: no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of photographs.")
+    found = []
+    for path in folder.rglob("*") if recursive else folder.iterdir():
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix.lower() in (*IMAGE_SUFFIXES, *RAW_SUFFIXES) and path.is_file():
+            found.append(path)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a photograph.
 

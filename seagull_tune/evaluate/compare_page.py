@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from seagull_tune.errors import DataError
-from seagull_tune.evaluate import report_page as page
 from seagull_tune.evaluate.compare import Comparison, FigureKind, Measurement
 from seagull_tune.evaluate.compare_figures import (
     calibration_curves,
@@ -24,6 +23,7 @@ from seagull_tune.evaluate.compare_figures import (
 from seagull_tune.evaluate.report_figures import scatter
 from seagull_tune.evaluate.report_numbers import AXES, group_title, interval_text, number, value_of
 from seagull_tune.files import atomic_write_text, why_not_written
+from seagull_tune.gallery import page
 from seagull_tune.metrics.bootstrap import Difference, Interval
 from seagull_tune.metrics.calibration import level_reliability
 from seagull_tune.metrics.correlation import logistic_fit

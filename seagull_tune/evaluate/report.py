@@ -15,17 +15,9 @@ import numpy as np
 
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
-from seagull_tune.evaluate import report_page as page
 from seagull_tune.evaluate.outcomes import MODEL
 from seagull_tune.evaluate.protocols import Evaluation
-from seagull_tune.evaluate.report_figures import (
-    colour_stops,
-    fit_for_screen,
-    photograph_panel,
-    scatter,
-    score_panel,
-    training_curves,
-)
+from seagull_tune.evaluate.report_figures import scatter, training_curves
 from seagull_tune.evaluate.report_numbers import (
     breakdown_section,
     facts_section,
@@ -35,6 +27,9 @@ from seagull_tune.evaluate.report_numbers import (
     value_of,
 )
 from seagull_tune.files import atomic_write_text
+from seagull_tune.gallery import page
+from seagull_tune.gallery.overlay import colour_stops
+from seagull_tune.gallery.panels import fit_for_screen, photograph_panel, score_panel, to_png
 from seagull_tune.levels import QUALITY_LEVELS, SEVERITY_NAMES
 from seagull_tune.records import Recipe, Region
 from seagull_tune.regions.masks import decode_all
@@ -198,17 +193,16 @@ def write_report(
 
 def _example_section(example: ReportExample, number: int, total: int) -> str:
     image, masks = fit_for_screen(example.image, decode_all(example.regions))
+    seen, told, truth = (
+        photograph_panel(image, masks, [str(at + 1) for at in range(len(masks))]),
+        score_panel(image, masks, example.predicted),
+        score_panel(image, masks, example.true),
+    )
     panels = page.grid(
         [
-            page.picture(
-                photograph_panel(image, masks), "the photograph with its numbered regions", "What the model sees"
-            ),
-            page.picture(
-                score_panel(image, masks, example.predicted),
-                "regions coloured by predicted quality",
-                "Predicted quality",
-            ),
-            page.picture(score_panel(image, masks, example.true), "regions coloured by true quality", "True quality"),
+            page.picture(to_png(seen), "the photograph with its numbered regions", "What the model sees"),
+            page.picture(to_png(told), "regions coloured by predicted quality", "Predicted quality"),
+            page.picture(to_png(truth), "regions coloured by true quality", "True quality"),
         ]
     )
     heading = "A held-out photograph" if total == 1 else f"Held-out photograph {number}"

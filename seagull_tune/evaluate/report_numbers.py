@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seagull_tune.evaluate import report_page as page
 from seagull_tune.evaluate.baselines import AREA_LOSS, CLASSICAL, TRIVIAL
 from seagull_tune.evaluate.breakdown import SIZES
 from seagull_tune.evaluate.judging import BOX_DRAWN, CROP
 from seagull_tune.evaluate.outcomes import DIRECT
+from seagull_tune.gallery import page
 
 _MISSING = "–"
 _READERS = (

@@ -1,10 +1,12 @@
-"""Assessments -> JSON: the one place that knows the field names of ``seagull-tune assess`` and of its readers."""
+"""Assessments <-> JSON: the one place that knows the field names of ``seagull-tune assess`` and of its readers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from seagull_tune.errors import DataError
 from seagull_tune.files import is_unicode
 from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level, said_severity
 from seagull_tune.records import Region, RegionAssessment, Scores
@@ -88,6 +90,45 @@ def scores_in_words(scores: Scores) -> str:
     quality = f"quality {scores.quality:.2f} ({nearest_level(scores.quality)})"
     importance = f"importance {scores.importance:.2f} ({nearest_level(scores.importance, IMPORTANCE_LEVELS)})"
     return ", ".join([quality, importance, *(present or ["no distortion"])])
+
+
+def assessment_from_dict(values: Mapping[str, Any]) -> RegionAssessment:
+    """One line of ``seagull-tune assess`` as the record that it was made of, scores as they were rounded.
+
+    Args:
+        values: what :func:`assessment_to_dict` gives, or its JSON read back.
+
+    Raises:
+        DataError: a field is missing or of another kind.
+        RegionError: an empty region.
+    """
+    try:
+        shape = values["region"]
+        height, width = shape["rle"]["size"]
+        x0, y0, x1, y1 = shape["box_xyxy"]
+        seen_height, seen_width = values["resolution"]
+        return RegionAssessment(
+            region=Region(height, width, shape["rle"]["counts"], shape["area"], (x0, y0, x1, y1), shape["name"]),
+            scores=scores_from_dict(values), direct=scores_from_dict(values["direct"]), text=values["text"],
+            unparsable=values["unparsable"], model_id=values["model_id"], resolution=(seen_height, seen_width),
+            abstain=values["abstain"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"This is no line of `seagull-tune assess` ({error!r}): {str(values)[:120]}. Judge the photograph again."
+        ) from error
+
+
+def scores_from_dict(values: Mapping[str, Any]) -> Scores:
+    """What :func:`scores_to_dict` gives, as the record. Errors are those of the types that are not met."""
+    return Scores(
+        quality=values["quality"],
+        importance=values["importance"],
+        quality_levels=tuple(values["quality_levels"].values()),
+        importance_levels=tuple(values["importance_levels"].values()),
+        severities={name: tuple(said["probabilities"]) for name, said in values["severities"].items()},
+        types=dict(values["types"]),
+    )
 
 
 def _by_name(names: tuple[str, ...], values: tuple[float, ...]) -> dict[str, float]:

@@ -104,12 +104,12 @@ def test_one_bad_photograph_does_not_stop_the_others(
         assert sum(name in said for said in result.stderr.splitlines()) == 1
     assert "4 of 5 photographs" in result.stderr
     assert [json.loads(text)["image"] for text in out.read_text().splitlines()] == [str(photo)]
-    assert not out.with_name("lines.jsonl.partial").exists()
+    assert not out.with_name("lines.jsonl.unfinished").exists()
     assert result.stdout == ""
     before = out.read_text()
     again = run("assess", bad, *line)
     assert again.exit_code == DONE_IN_PART and "stays as it was" in again.stderr
-    assert out.read_text() == before and not out.with_name("lines.jsonl.partial").exists()
+    assert out.read_text() == before and not out.with_name("lines.jsonl.unfinished").exists()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_an_output_that_cannot_be_written(refused: Callable, photo: Path, tiny_m
     (tmp_path / "folder").mkdir()
     line = ("assess", photo, "--model", tiny_model, "--box", "0,0,9,9", "--out")
     assert "is a folder" in refused(*line, tmp_path / "folder")
-    assert not list(tmp_path.glob("*.partial"))
+    assert not [*tmp_path.glob("*.partial"), *tmp_path.glob("*.unfinished")]
 
 
 def test_a_pipe_is_written_to_not_replaced(run: Callable, photo: Path, tiny_model: Path, tmp_path: Path) -> None:

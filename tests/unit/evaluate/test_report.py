@@ -27,7 +27,7 @@ from seagull_tune.evaluate.report import (
     describe_recipe,
     write_report,
 )
-from seagull_tune.evaluate.report_figures import colour_stops, fit_for_screen, score_panel, training_curves
+from seagull_tune.evaluate.report_figures import training_curves
 from seagull_tune.files import atomic_write_text
 from seagull_tune.records import DistortionStep, Recipe
 from seagull_tune.regions.boxes import box_region
@@ -126,30 +126,9 @@ def test_recipes_in_words() -> None:
     )
 
 
-def test_regions_take_the_colours_of_their_scores() -> None:
-    image = np.full((200, 300, 3), 128, np.uint8)
-    masks = np.zeros((3, 200, 300), bool)
-    masks[0, 20:180, 20:140] = True
-    masks[1, 20:180, 160:290] = True
-    masks[2, 60:90, 220:270] = True  # a small region inside a large one stays visible
-    picture = np.array(Image.open(io.BytesIO(score_panel(image, masks, np.array([0.0, 1.0, 0.0])))).convert("RGB"))
-    scale = picture.shape[1] / 300
-    low, high, inner = (
-        picture[int(y * scale), int(x * scale)].astype(int) for x, y in ((40, 40), (180, 40), (230, 65))
-    )
-    assert high.sum() > low.sum() + 200 and high[2] < 120 < high[1]
-    np.testing.assert_allclose(inner, low, atol=12)
-    assert colour_stops()[0] == "#440154" and colour_stops()[-1] == "#fde725"
-
-
 def test_large_photographs_are_shrunk_and_single_pixels_are_drawn(tmp_path: Path, evaluation: Evaluation) -> None:
     image = np.ascontiguousarray(np.tile(skimage.data.coffee(), (4, 2, 1)))
     regions = (box_region((0, 0, 1200, 1600), 1600, 1200), box_region((1199, 1599, 1200, 1600), 1600, 1200))
-    masks = np.zeros((1, 1600, 1200), bool)
-    masks[0, :800] = True
-    small, small_masks = fit_for_screen(image, masks)
-    assert max(small.shape) == 690 and small_masks.shape == (1, *small.shape[:2])
-    assert small_masks.mean() == pytest.approx(0.5, abs=0.01)
     example = ReportExample(image, regions, np.array([0.2, 0.9]), np.array([0.3, 1.0]))
     write_report(tmp_path / "large.html", evaluation, [example])
     assert len(Page((tmp_path / "large.html").read_text(encoding="utf-8")).images) == 5

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seagull_tune.infer.serialise import assessment_to_dict, scores_in_words, to_json_line
+from seagull_tune.errors import DataError
+from seagull_tune.infer.serialise import assessment_from_dict, assessment_to_dict, scores_in_words, to_json_line
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.records import RegionAssessment, Scores
 from seagull_tune.regions.masks import decode, encode, from_rle
@@ -70,3 +71,13 @@ def test_words_for_a_person() -> None:
     # 0.45 is the most probable single word, yet a distortion is more probable than none.
     torn = make_scores(blur=(0.45, 0.3, 0.25, 0.0, 0.0, 0.0))
     assert scores_in_words(torn).endswith("blur slight (0.55)")
+
+
+def test_a_line_can_be_read_back_whole() -> None:
+    line = to_json_line(make_assessment(), "a.jpg")
+    read = assessment_from_dict(json.loads(line))
+    assert to_json_line(read, "a.jpg") == line
+    assert read.region == make_assessment().region
+    for bad in ({}, {**json.loads(line), "direct": None}, {**json.loads(line), "resolution": [1]}):
+        with pytest.raises(DataError, match="no line of"):
+            assessment_from_dict(bad)
