@@ -32,7 +32,8 @@ def test_requirements_are_pinned_and_hold_no_address() -> None:
 
 def test_pins_cover_and_satisfy_the_declared_dependencies() -> None:
     texts = list(PROJECT["dependencies"])
-    for extra in ("embedded", "dev", "cluster", "raw", "web", "serve", "json"):  # EXTRAS of the Makefile: what the tests use
+    # EXTRAS of the Makefile: what the tests use
+    for extra in ("embedded", "dev", "cluster", "raw", "web", "serve", "json"):
         texts += PROJECT["optional-dependencies"][extra]
     declared = [Requirement(text) for text in texts]
     for need in declared:
