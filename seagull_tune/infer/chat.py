@@ -181,6 +181,7 @@ class ChatSession:
         max_new_tokens: int = DEFAULT_NEW_TOKENS,
         on_text: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        on_end: Callable[[Answer], None] | None = None,
     ) -> Prompt:
         """The whole conversation and a next question, ready for :func:`~seagull_tune.infer.generation.generate`.
 
@@ -203,7 +204,7 @@ class ChatSession:
             ids, model.project_image(photograph.statistics.grid), assessor.loud_tokens(photograph)[mentions],
             torch.tensor([len(mentions)], device=ids.device),
         )  # fmt: skip
-        return Prompt(embeddings[0], max_new_tokens, on_text, cancelled)
+        return Prompt(embeddings[0], max_new_tokens, on_text, cancelled, on_end)
 
     def remember(self, turn: Message, answer: str) -> None:
         """Makes a question (of :meth:`turn`) and its answer part of the conversation."""

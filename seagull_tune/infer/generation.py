@@ -33,12 +33,14 @@ class Prompt:
         max_new_tokens: longest answer, in tokens.
         on_text: called with every piece of the answer as it is written.
         cancelled: asked after every token; True ends this answer, and no other one.
+        on_end: called with the answer as soon as it has ended, while others may go on.
     """
 
     embeddings: Tensor
     max_new_tokens: int
     on_text: Callable[[str], None] | None = None
     cancelled: Callable[[], bool] | None = None
+    on_end: Callable[[Answer], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def generate(
         stopping_criteria=StoppingCriteriaList([rows]), eos_token_id=tokenizer.eos_token_id,
         pad_token_id=processor.padding_id,
     )  # fmt: skip
-    return [row.finish(tokenizer) for row in rows.rows]
+    return [row.answer() for row in rows.rows]
 
 
 def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -99,7 +101,7 @@ class _Row:
     """One answer as it grows."""
 
     def __init__(self, prompt: Prompt, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._prompt, self._end = prompt, tokenizer.eos_token_id
+        self._prompt, self._tokenizer = prompt, tokenizer
         self._pieces = _Pieces(tokenizer, prompt.on_text)
         self._ids: list[int] = []
         self.reason: EndReason | None = None
@@ -109,7 +111,7 @@ class _Row:
         if self.reason is not None:
             return
         self._ids.append(token)
-        if token == self._end:
+        if token == self._tokenizer.eos_token_id:
             self.reason = "stop"
         elif self._prompt.cancelled is not None and self._prompt.cancelled():
             self.reason = "cancelled"
@@ -118,9 +120,12 @@ class _Row:
         self._pieces.put(torch.tensor([token]))
         if self.reason is not None:
             self._pieces.end()
+            if self._prompt.on_end is not None:
+                self._prompt.on_end(self.answer())
 
-    def finish(self, tokenizer: PreTrainedTokenizerBase) -> Answer:
-        text = str(tokenizer.decode(self._ids, skip_special_tokens=True)).strip()
+    def answer(self) -> Answer:
+        """The answer so far."""
+        text = str(self._tokenizer.decode(self._ids, skip_special_tokens=True)).strip()
         return Answer(text, len(self._ids), self.reason or "length")
 
 
