@@ -67,7 +67,7 @@ def random_box(rng: random.Random, image: np.ndarray) -> list[int]:
 
 
 def mixes(images: dict[str, np.ndarray]) -> dict[str, Mix]:
-    """What clients ask, by name; boxes of numbers differ, so that no encoding is found again; those of chats are fixed."""
+    """What clients ask, by name; boxes of numbers differ, so that none is found again; those of chats are fixed."""
     urls = {name: data_url(image) for name, image in images.items()}
     boxes = {name: random_box(random.Random(name), image) for name, image in images.items()}
 

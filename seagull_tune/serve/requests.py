@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import pydantic
@@ -15,6 +17,7 @@ MAX_CORNERS = 10_000
 """Most corners of a polygon."""
 
 _SHOWN_PROBLEMS = 10
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class _Body(pydantic.BaseModel):
@@ -115,9 +118,11 @@ def parse_body(model: type[B], body: bytes) -> B:
         RefusedRequestError: not JSON, or fields that cannot be used, all of them at once.
     """
     try:
-        values = json.loads(body, parse_constant=_no_number)
+        values = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise RefusedRequestError(f"The body is not JSON: {error}.", code="invalid_json") from error
+    if _ESCAPED_SURROGATE.search(body):
+        _require_unicode(values)
     if not isinstance(values, dict):
         raise RefusedRequestError(f"The body is a JSON {type(values).__name__}; an object is needed.")
     try:
@@ -127,6 +132,20 @@ def parse_body(model: type[B], body: bytes) -> B:
         lines = [_problem(model, detail) for detail in details[:_SHOWN_PROBLEMS]]
         more = f"; and {len(details) - _SHOWN_PROBLEMS} more" if len(details) > _SHOWN_PROBLEMS else ""
         raise RefusedRequestError("; ".join(lines) + more, param=str(details[0]["loc"][0])) from error
+
+
+def _require_unicode(values: object) -> None:
+    """JSON may escape halves of letters, which no text, no tokenizer and no answer can hold."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise RefusedRequestError("The body holds text that is not Unicode: half of a surrogate pair.") from error
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text[:20]} is no number that can be held")
+    return number
 
 
 def _no_number(text: str) -> NoReturn:

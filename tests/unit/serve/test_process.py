@@ -15,8 +15,8 @@ import pytest
 
 from seagull_tune.config.serve import ServeConfig
 from seagull_tune.errors import ConfigError
-from seagull_tune.serve.run import api_key_of, is_local
 from seagull_tune.model.checkpoint import save_checkpoint
+from seagull_tune.serve.run import api_key_of, is_local
 from tests.tiny import enliven, make_tiny_model
 from tests.unit.serve.conftest import ask
 

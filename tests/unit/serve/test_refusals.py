@@ -139,6 +139,8 @@ def changed(body: dict[str, Any], **more: Any) -> dict[str, Any]:
         ({"regions": [{"name": "a", "box": [0, 0, 9, 9]}, {"name": "A", "box": [0, 0, 9, 9]}]}, 400, "already"),
         ({"temperature": float("nan")}, 400, "NaN"),
         ({"stream": "yes"}, 400, "stream"),
+        ({"region": "\ud800"}, 400, "surrogate"),
+        ({"user": "\U0001f600", "\udfff": 1}, 400, "surrogate"),
     ],
     ids=lambda value: str(value)[:32],
 )
@@ -166,8 +168,8 @@ def test_questions(client: TestClient, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 50_000, b"1" * 5000, b'"x"', b"null"],
-    ids=range(9),
+    "body", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 50_000, b"1" * 5000, b'"x"', b"null", b'{"model": 1e999}'],
+    ids=range(10),
 )  # fmt: skip
 def test_bodies_that_are_no_json(client: TestClient, body: bytes) -> None:
     for place in (CHAT, ASSESS):
