@@ -168,7 +168,11 @@ def test_questions(client: TestClient, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 50_000, b"1" * 5000, b'"x"', b"null", b'{"model": 1e999}'],
+    "body",
+    [
+        b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"a": ' * 50_000, b"1" * 5000, b'"x"', b"null",
+        b'{"model": 1e999}',
+    ],
     ids=range(10),
 )  # fmt: skip
 def test_bodies_that_are_no_json(client: TestClient, body: bytes) -> None:
