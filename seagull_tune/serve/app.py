@@ -55,6 +55,7 @@ def create_app(
     # No pages of documentation: they would load scripts from elsewhere.
     app = FastAPI(title="Seagull-Tune", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     gate = Gate(app, config.limits, metrics, api_key)
+    worker.expected = lambda: gate.at_work
     routes = _Routes(config, worker, reader, metrics, gate)
     app.add_api_route("/health", routes.health, methods=["GET"])
     app.add_api_route("/metrics", routes.metrics, methods=["GET"])

@@ -65,7 +65,12 @@ class Gate:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._api_key = api_key
         self._visits: list[Visit] = []
-        metrics.gauge("requests_at_work", "Requests that are read, wait or are answered.", lambda: len(self._visits))
+        metrics.gauge("requests_at_work", "Requests that are read, wait or are answered.", lambda: self.at_work)
+
+    @property
+    def at_work(self) -> int:
+        """Requests that are read, wait or are answered."""
+        return len(self._visits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection's request, or the server's start and end."""

@@ -40,6 +40,7 @@ class ModelWorker:
         state: ``loading``, ``ready``, ``failed`` or ``stopped``.
         model_id: once it is ready.
         error: why it failed.
+        expected: how many requests are at work, those that are still being read included.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class ModelWorker:
         self.state: State = "loading"
         self.model_id = ""
         self.error: BaseException | None = None
+        self.expected: Callable[[], int] = lambda: 1
         self._load, self._batching, self._metrics, self._on_failure = load, batching, metrics, on_failure
         self._queue: queue.Queue[Job | None] = queue.Queue()
         self._current: list[Job] = []
@@ -126,7 +128,8 @@ class ModelWorker:
     def _next_batch(self) -> list[Job] | None:
         """What waits, at least one job; None at the end.
 
-        After a batch of several, as many are likely to come again at once: the next one waits for them for a moment.
+        Requests that are still being read are waited for, for a moment; and after a batch of several, as many are
+        likely to come again at once.
         """
         batch: list[Job] = []
         item = self._queue.get()
@@ -135,7 +138,7 @@ class ModelWorker:
             batch.append(item)
             if len(batch) >= self._batching.requests:
                 break
-            patience = until - time.monotonic() if len(batch) < self._last_size else 0.0
+            patience = until - time.monotonic() if len(batch) < max(self._last_size, self.expected()) else 0.0
             try:
                 item = self._queue.get(block=patience > 0, timeout=max(patience, 0.0))
             except queue.Empty:
