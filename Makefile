@@ -24,7 +24,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-build bench-loader bench-mfe bench-mfe-quality bench-roi bench-startup bench-train wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-build bench-loader bench-mfe bench-mfe-quality bench-roi bench-serve bench-startup bench-train wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-mfe: $(READY) ## our feature extractor against the released one: time, mem
 bench-mfe-quality: $(READY) ## what every part of the extractor is worth: three seeds on DATA=DIR (takes long; goes on where it was)
 	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-mfe-quality DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
 	$(PY) -m benchmarks.mfe_quality --data "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(ARGS)
+
+bench-serve: $(READY) ## put the server under load: eight clients against one, a thousand good and bad requests
+	$(PY) -m benchmarks.serve_load $(ARGS)
 
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py

@@ -22,6 +22,10 @@ class DataError(SeagullError):
     """An image, a shard, a row or a prompt file cannot be used. Names the file and the row."""
 
 
+class LimitError(DataError):
+    """Something is larger than a limit allows: pixels, a question, a conversation."""
+
+
 class RegionError(SeagullError):
     """A region of interest cannot be used: empty, outside the image, of another size, or unreadable notation."""
 

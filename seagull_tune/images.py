@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile
 
 from seagull_tune.distortions.scene import developed
-from seagull_tune.errors import DataError
+from seagull_tune.errors import DataError, LimitError
 from seagull_tune.raw import RAW_SUFFIXES, decode_raw
 
 MAX_PIXELS = 178_000_000
@@ -256,7 +256,7 @@ def _load(stream: BinaryIO, name: str, max_pixels: int) -> tuple[ImageFile.Image
     if width < 1 or height < 1:
         raise DataError(f"{name}: the image has no pixels ({width}x{height}).")
     if width * height > max_pixels:
-        raise DataError(
+        raise LimitError(
             f"{name}: {width}x{height} = {width * height:,} pixels is above the limit of {max_pixels:,}; "
             "scale the image down, or raise the limit with --max-pixels."
         )

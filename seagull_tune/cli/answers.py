@@ -1,4 +1,4 @@
-"""Commands that talk with a tuned model: `ask`, `chat`."""
+"""The command that asks a tuned model once: `ask`."""
 
 from __future__ import annotations
 
@@ -89,33 +89,6 @@ def ask(
     session.add_region(found[0])
     session.ask(question, on_text=show_piece, max_new_tokens=settings.max_new_tokens)
     typer.echo()
-
-
-@app.command(epilog=example("seagull-tune chat photo.jpg", "seagull-tune chat photo.jpg --model runs/bench-roi/model"))
-def chat(
-    image: Photograph,
-    model: ModelOption = None,
-    sam_checkpoint: SamCheckpointOption = None,
-    sam_type: SamTypeOption = None,
-    device: DeviceOption = None,
-    max_pixels: MaxPixelsOption = None,
-    config: ConfigOption = None,
-    sets: SetOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Talk about a photograph: name regions, ask about them, see the answers as they are written. /help inside."""
-    from seagull_tune.config.answer import AnswerConfig
-
-    changes = answer_changes(model, device, max_pixels, sam_checkpoint, sam_type)
-    settings = resolve(AnswerConfig, config, overrides(changes, sets))
-    if dry_run:
-        show_plan(settings, f"Talk with {require_model(settings)} about {image}.")
-        return
-    from seagull_tune.cli.repl import Repl
-    from seagull_tune.images import read_image
-
-    pixels = read_image(image, settings.max_pixels)
-    Repl(load_assessor(settings), segmenter_of(settings), settings, show=show_piece).run(pixels, str(image))
 
 
 def show_piece(text: str) -> None:

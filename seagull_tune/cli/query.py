@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from seagull_tune.config.answer import AnswerConfig
+    from seagull_tune.config.serve import ServeConfig
     from seagull_tune.infer.assessor import RegionAssessor
     from seagull_tune.regions.parse import RegionQuery
     from seagull_tune.segment import Segmenter
@@ -122,7 +123,7 @@ def segmenter_of(config: AnswerConfig) -> Segmenter:
     return build_segmenter(chosen.method, chosen.min_area_share, chosen.max_regions, chosen.sam)
 
 
-def require_model(config: AnswerConfig) -> str:
+def require_model(config: AnswerConfig | ServeConfig) -> str:
     """Says which model answers, without loading it.
 
     Raises:

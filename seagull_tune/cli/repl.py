@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import typer
 
 from seagull_tune.config.answer import AnswerConfig
@@ -17,7 +16,7 @@ from seagull_tune.images import read_image
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import scores_in_words
-from seagull_tune.records import Region
+from seagull_tune.records import Message, Region
 from seagull_tune.regions.parse import (
     RegionSource,
     regions_from_box,
@@ -35,11 +34,14 @@ HELP = """\
   /regions                  list the regions
   /use NAME                 ask about this region from now on; /use image for the whole photograph
   /assess [NAME]            numbers for one region, or for all
+  /compare A B [ASPECT]     which of two is better, or has more of a distortion: /compare face sky blur
+  /save FILE                keep the conversation; `seagull-tune chat --history FILE` goes on with it
   /image FILE               another photograph
   /reset                    forget the questions, keep photograph and regions
   /help                     this list
   /quit                     end (or Ctrl-D); Ctrl-C stops an answer
-Anything else is a question. Names of regions in it stand for the regions: Is the face sharper than region 2?"""
+Anything else is a question. Names of regions in it stand for the regions: Is the face sharper than region 2?
+A question that names two is answered in words, and then with the numbers of both."""
 
 WHOLE_IMAGE = "image"
 
@@ -67,20 +69,20 @@ class Repl:
         self._show, self._read = show, read
         self._commands: dict[str, Callable[[list[str]], None]] = {
             "/box": self._box, "/point": self._point, "/polygon": self._polygon, "/mask": self._mask, "/all": self._all,
-            "/regions": self._list, "/use": self._use, "/assess": self._assess, "/image": self._image,
-            "/reset": self._reset, "/help": self._help,
+            "/regions": self._list, "/use": self._use, "/assess": self._assess,
+            "/compare": self._compare, "/save": self._save, "/image": self._image, "/reset": self._reset,
+            "/help": self._help,
         }  # fmt: skip
 
-    def run(self, image: np.ndarray, name: str) -> None:
+    def run(self, session: ChatSession) -> None:
         """Talks until ``/quit`` or the end of the input.
 
         Args:
-            image: uint8 (H, W, 3), sRGB.
-            name: how the photograph is called.
+            session: about a photograph; its turns so far are shown first.
         """
         if sys.stdin.isatty() and importlib.util.find_spec("readline") is not None:
             import readline  # noqa: F401 - gives input() its line editing and history
-        self._open(image, name)
+        self._open(session)
         typer.echo("Ask about the photograph, or type /help.")
         while True:
             try:
@@ -99,9 +101,18 @@ class Repl:
     def _prompt(self) -> str:
         return f"{self._session.current or WHOLE_IMAGE}> "
 
-    def _open(self, image: np.ndarray, name: str) -> None:
-        self._session = ChatSession(self._assessor, image)
-        typer.echo(f"{name}: {image.shape[1]}x{image.shape[0]} pixels, model {self._assessor.name}")
+    def _open(self, session: ChatSession) -> None:
+        self._session = session
+        height, width = self._size
+        typer.echo(f"{session.source or 'photograph'}: {width}x{height} pixels, model {self._assessor.name}")
+        for turn in session.turns:
+            typer.echo(f"{'>' if turn.role == 'user' else ' '} {self._in_words(turn)}")
+
+    def _in_words(self, turn: Message) -> str:
+        """A turn as a person reads it, with the regions' names."""
+        names = self._session.names
+        parts = (names[part.region] if part.region is not None else part.text for part in turn.parts)
+        return "".join(parts)
 
     def _handle(self, line: str) -> None:
         """One line; what is wrong with it is said, and the conversation goes on."""
@@ -111,6 +122,8 @@ class Repl:
             else:
                 self._session.ask(line, on_text=self._show, max_new_tokens=self._config.max_new_tokens)
                 typer.echo()
+                if (numbers := self._session.evidence(line)) is not None:
+                    typer.echo(f"[numbers] {numbers.text}")
         except SeagullError as error:
             typer.echo(str(error))
         except KeyboardInterrupt:
@@ -178,11 +191,23 @@ class Repl:
         for shown, answer in zip(names, answers, strict=True):
             typer.echo(f"{shown}: {scores_in_words(answer.scores)}")
 
+    def _compare(self, arguments: list[str]) -> None:
+        if len(arguments) not in (2, 3):
+            raise RegionError('Name two regions: /compare face sky, or /compare "left eye" sky blur.')
+        typer.echo(self._session.compare(arguments[0], arguments[1], *arguments[2:]).text)
+
+    def _save(self, arguments: list[str]) -> None:
+        if not arguments:
+            raise ConfigError("Say where: /save FILE.json.")
+        path = Path(" ".join(arguments))
+        self._session.save(path)
+        typer.echo(f"Saved. Go on with it: seagull-tune chat --history {shlex.quote(str(path))}")
+
     def _image(self, arguments: list[str]) -> None:
         if not arguments:
             raise ConfigError("Say which photograph: /image FILE.")
         path = Path(" ".join(arguments))
-        self._open(read_image(path, self._config.max_pixels), str(path))
+        self._open(ChatSession(self._assessor, read_image(path, self._config.max_pixels), path))
         typer.echo("The regions and questions of the earlier photograph are gone.")
 
     def _reset(self, arguments: list[str]) -> None:

@@ -12,18 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase, TextStreamer
 
-from seagull_tune.errors import DataError, RegionError, did_you_mean
-from seagull_tune.files import is_unicode
-from seagull_tune.images import read_image
+from seagull_tune.errors import LimitError, RegionError, did_you_mean
+from seagull_tune.images import MAX_PIXELS, read_image
 from seagull_tune.infer.assessor import EncodedPhotograph, RegionAssessor
+from seagull_tune.infer.comparison import Comparison, aspect_of, compare
+from seagull_tune.infer.generation import Answer, Prompt, generate
+from seagull_tune.infer.history import photograph_of, read_history, write_history
+from seagull_tune.infer.questions import check_question, mark_regions
 from seagull_tune.instructions.converse import free_turn, system_message
 from seagull_tune.records import Message, Part, Region, RegionAssessment
 from seagull_tune.regions.boxes import box_region
-
-MAX_QUESTION = 20_000
-"""Most characters of one question; a longer one is a file pasted by mistake."""
 
 MAX_NAME = 40
 """Most characters of a region's name."""
@@ -39,18 +38,28 @@ class ChatSession:
     Args:
         assessor: the tuned model.
         image: uint8 (H, W, 3) sRGB, or a file.
+        source: the file that pixels were read from, for :meth:`save`; None where there is none.
+
+    Attributes:
+        image: the photograph, uint8 (H, W, 3).
+        source: its file; None where it has none.
 
     Raises:
         DataError: the photograph cannot be used.
     """
 
-    def __init__(self, assessor: RegionAssessor, image: np.ndarray | str | Path) -> None:
+    def __init__(
+        self, assessor: RegionAssessor, image: np.ndarray | str | Path, source: str | Path | None = None
+    ) -> None:
         self.assessor = assessor
         self.image = read_image(image) if isinstance(image, str | Path) else image
+        given = source if isinstance(image, np.ndarray) else image
+        self.source = None if given is None else Path(given)
         self._regions: list[Region] = []
         self._names: list[str] = []
         self._turns: list[Message] = []
         self._encoded: EncodedPhotograph | None = None
+        self._assessed: dict[int, RegionAssessment] = {}
         self._current: int | None = None
 
     @property
@@ -132,19 +141,77 @@ class ChatSession:
             DataError: the question is empty or too long, or the conversation no longer fits the language model.
             RegionError: there is no such region.
         """
-        about = self._current if region is None else self._index_of(region)
-        turn = self._turn(question, about)
-        messages = [system_message(self.assessor.prompts), *self._turns, turn]
-        streamer = _Pieces(self.assessor.processor.tokenizer, on_text)
+        turn = self.turn(question, region)
+        seen: list[str] = []
+
+        def gather(piece: str) -> None:
+            seen.append(piece)
+            if on_text is not None:
+                on_text(piece)
+
         try:
-            answer = self._generate(messages, streamer, max_new_tokens)
+            with self.assessor.running():
+                answer = self._answer(self.prompt(turn, max_new_tokens, gather))
         except KeyboardInterrupt:
             # What was seen stays part of the conversation, so that the next question may refer to it.
-            if streamer.text.strip():
-                self._remember(turn, streamer.text.strip())
+            if "".join(seen).strip():
+                self.remember(turn, "".join(seen).strip())
             raise
-        self._remember(turn, answer)
-        return answer
+        self.remember(turn, answer.text)
+        return answer.text
+
+    def turn(self, question: str, region: str | int | None = None) -> Message:
+        """A question as the model reads it; nothing is asked or remembered.
+
+        Args:
+            question, region: as for :meth:`ask`.
+
+        Raises:
+            DataError, RegionError: as :meth:`ask`.
+        """
+        about = self._current if region is None else self._index_of(region)
+        check_question(question)
+        phrases = self.assessor.prompts.region_phrases if about is not None else ()
+        marked = mark_regions(question, self._names, phrases, about)
+        return free_turn(marked, about, self.assessor.prompts, with_image=not self._turns, n_regions=len(self._regions))
+
+    def prompt(
+        self,
+        turn: Message,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
+        on_text: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        on_end: Callable[[Answer], None] | None = None,
+    ) -> Prompt:
+        """The whole conversation and a next question, ready for :func:`~seagull_tune.infer.generation.generate`.
+
+        Several sessions of one assessor may be answered at once that way. Call it within ``assessor.running()``.
+
+        Raises:
+            DataError: the conversation no longer fits the language model.
+        """
+        assessor = self.assessor
+        model = assessor.model
+        messages = [system_message(assessor.prompts), *self._turns, turn]
+        encoded = assessor.processor.encode(messages, add_generation_prompt=True)
+        self._check_length(len(encoded.input_ids), max_new_tokens)
+        ids = torch.tensor([encoded.input_ids], device=assessor.device)
+        mentions = torch.tensor(
+            [place.region for place in encoded.region_positions], dtype=torch.long, device=ids.device
+        )
+        photograph = self._photograph()
+        embeddings = model.embed(
+            ids, model.project_image(photograph.statistics.grid), assessor.loud_tokens(photograph)[mentions],
+            torch.tensor([len(mentions)], device=ids.device),
+        )  # fmt: skip
+        return Prompt(embeddings[0], max_new_tokens, on_text, cancelled, on_end)
+
+    def remember(self, turn: Message, answer: str) -> None:
+        """Makes a question (of :meth:`turn`) and its answer part of the conversation."""
+        self._turns += [turn, Message("assistant", (Part(text=answer),))]
+
+    def _answer(self, prompt: Prompt) -> Answer:
+        return generate(self.assessor.model, self.assessor.processor, [prompt])[0]
 
     def assess(self, region: str | int | None = None) -> list[RegionAssessment]:
         """Numbers for one region, or for all of the conversation.
@@ -152,19 +219,85 @@ class ChatSession:
         Raises:
             RegionError: there is no such region, or none at all.
         """
-        regions = self.regions if region is None else (self._regions[self._index_of(region)],)
-        if not regions:
+        wanted = range(len(self._regions)) if region is None else (self._index_of(region),)
+        if not wanted:
             raise RegionError("The conversation has no region yet; add one first, for example /box 10,20,200,300.")
-        return self.assessor.assess(self.image, regions)
+        new = [index for index in wanted if index not in self._assessed]
+        if new:
+            answers = self.assessor.assess(self.image, [self._regions[index] for index in new])
+            self._assessed.update(zip(new, answers, strict=True))
+        return [self._assessed[index] for index in wanted]
 
-    def _remember(self, turn: Message, answer: str) -> None:
-        self._turns += [turn, Message("assistant", (Part(text=answer),))]
+    def compare(self, first: str | int, second: str | int, aspect: str = "quality") -> Comparison:
+        """Which of two regions is better, or has more of a distortion, with the numbers of both.
 
-    def _turn(self, question: str, about: int | None) -> Message:
-        check_question(question)
-        phrases = self.assessor.prompts.region_phrases if about is not None else ()
-        marked = mark_regions(question, self._names, phrases, about)
-        return free_turn(marked, about, self.assessor.prompts, with_image=not self._turns, n_regions=len(self._regions))
+        The answer rests on token probabilities, not on generated text, and is no turn of the conversation.
+
+        Args:
+            first, second: names or numbers (from 1).
+            aspect: ``quality``, ``importance`` or a distortion type.
+
+        Raises:
+            RegionError: there is no such region, or it is the same one twice.
+            ConfigError: there is no such aspect.
+        """
+        one, other = self._index_of(first), self._index_of(second)
+        if one == other:
+            raise RegionError(f"A comparison needs two regions; {self._names[one]!r} was named twice.")
+        answers = (self.assess(one + 1)[0], self.assess(other + 1)[0])
+        return compare(*answers, names=(self._names[one], self._names[other]), aspect=aspect)
+
+    def evidence(self, question: str) -> Comparison | None:
+        """The numbers behind a question about two regions ("which is blurrier, face or sky?"): the first two that it
+        names, in the aspect that it asks about. None where it names fewer."""
+        turn = self.turn(question)
+        named = list(dict.fromkeys(part.region for part in turn.parts if part.region is not None))
+        return None if len(named) < 2 else self.compare(named[0] + 1, named[1] + 1, aspect_of(question))
+
+    def save(self, file: str | Path) -> None:
+        """Writes the conversation to a JSON file, whole or not at all; an existing file is replaced.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        write_history(
+            Path(file), self.image, self.source, self.assessor.name, self._regions, self._names, self._current,
+            self._turns,
+        )  # fmt: skip
+
+    @classmethod
+    def load(
+        cls,
+        assessor: RegionAssessor,
+        file: str | Path,
+        image: np.ndarray | str | Path | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> ChatSession:
+        """Goes on with a saved conversation; its answers stay as they were given, also by another model.
+
+        Args:
+            assessor: the model that answers from now on.
+            file: of :meth:`save`.
+            image: the photograph, where it is not where the file says.
+            max_pixels: photographs with more pixels are refused.
+
+        Raises:
+            DataError: the file is no saved conversation, or the photograph is missing or has changed.
+            RegionError: a region that is damaged, or has a name that cannot be one.
+        """
+        path = Path(file)
+        history = read_history(path)
+        pixels = photograph_of(history, path, image, max_pixels)
+        recorded = None if history.image.path is None else path.parent / history.image.path
+        session = cls(assessor, pixels, recorded if image is None or isinstance(image, np.ndarray) else image)
+        try:
+            for region in history.records():
+                session.add_region(region, region.name)
+        except RegionError as error:
+            raise RegionError(f"{path}: {error}") from error
+        session._current = None if history.current is None else history.current - 1
+        session._turns = history.messages()
+        return session
 
     def _checked_name(self, name: str) -> str:
         if len(name) > MAX_NAME or not _NAME.fullmatch(name):
@@ -198,102 +331,11 @@ class ChatSession:
             self._encoded = self.assessor.encode(self.image, regions)
         return self._encoded
 
-    def _generate(self, messages: Sequence[Message], streamer: _Pieces, max_new_tokens: int) -> str:
-        assessor = self.assessor
-        model, tokenizer = assessor.model, assessor.processor.tokenizer
-        encoded = assessor.processor.encode(messages, add_generation_prompt=True)
-        self._check_length(len(encoded.input_ids), max_new_tokens)
-        ids = torch.tensor([encoded.input_ids], device=assessor.device)
-        mentions = torch.tensor(
-            [place.region for place in encoded.region_positions], dtype=torch.long, device=ids.device
-        )
-        with assessor.running():
-            photograph = self._photograph()
-            regions = assessor.loud_tokens(photograph)[mentions]  # (M, T, D)
-            embeddings = model.embed(
-                ids, model.project_image(photograph.statistics.grid), regions,
-                torch.tensor([len(mentions)], device=ids.device),
-            )  # fmt: skip
-            generated = model.generate(
-                inputs_embeds=embeddings, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens,
-                do_sample=False, streamer=streamer, eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=assessor.processor.padding_id,
-            )  # fmt: skip
-        return str(tokenizer.decode(generated[0], skip_special_tokens=True)).strip()
-
     def _check_length(self, n_tokens: int, max_new_tokens: int) -> None:
         limit = getattr(self.assessor.model.config.text_config, "max_position_embeddings", None)
         if limit is not None and n_tokens + max_new_tokens > limit:
             remedy = "Start over with /reset (ChatSession.reset)" if self._turns else "Ask a shorter question"
-            raise DataError(
+            raise LimitError(
                 f"The conversation has {n_tokens:,} tokens and the answer may take {max_new_tokens:,} more; the "
                 f"language model reads at most {limit:,}. {remedy}, or allow shorter answers (max_new_tokens)."
             )
-
-
-def check_question(question: str) -> None:
-    """Refuses what cannot be a question, before any model is loaded.
-
-    Raises:
-        DataError: empty, too long, or of bytes that are no text.
-    """
-    if not question.strip():
-        raise DataError("The question is empty; a question needs at least one word.")
-    if len(question) > MAX_QUESTION:
-        raise DataError(f"The question has {len(question):,} characters; allowed: {MAX_QUESTION:,}. Ask a shorter one.")
-    if not is_unicode(question):
-        raise DataError(f"The question {question[:80]!a} is not UTF-8. Type it in a terminal that is set to UTF-8.")
-
-
-def mark_regions(question: str, names: Sequence[str], phrases: Sequence[str] = (), current: int | None = None) -> str:
-    """Names of regions in a question as ``<region N>``; marks that are there already stay.
-
-    The longest name goes first, so that "left eye" is not taken for "eye". Where a question names a region, the phrases
-    for the current one ("this region") become its mark too; where it names none, they are left to
-    :func:`~seagull_tune.instructions.converse.free_turn`.
-
-    Args:
-        question: as it was typed.
-        names: the regions' names, in order.
-        phrases: what stands for the current region.
-        current: its index; None where there is none.
-    """
-    numbers = {name.lower(): index + 1 for index, name in enumerate(names)}
-    known = sorted({*numbers, *(phrase.lower() for phrase in phrases)}, key=len, reverse=True)
-    if not numbers:
-        return question
-    pattern = re.compile(r"<region \d+>|\b(?:" + "|".join(map(re.escape, known)) + r")\b", re.IGNORECASE)
-    found = [match.group().lower() for match in pattern.finditer(question)]
-    if not any(word in numbers or word.startswith("<") for word in found):
-        return question
-
-    def mark(match: re.Match[str]) -> str:
-        word = match.group()
-        if word.startswith("<"):
-            return word
-        number = numbers.get(word.lower(), None if current is None else current + 1)
-        return word if number is None else f"<region {number}>"
-
-    return pattern.sub(mark, question)
-
-
-class _Pieces(TextStreamer):
-    """Hands the answer on as it grows, word by word, in the same thread.
-
-    Args:
-        tokenizer: decodes.
-        on_text: receives the pieces; None only gathers them.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None] | None) -> None:
-        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        self.text = ""
-        self._on_text = on_text
-
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        """Called by transformers with every finished piece."""
-        if not self.text:
-            text = text.lstrip()  # the blank between the turn's header and its first word
-        self.text += text
-        if text and self._on_text is not None:
-            self._on_text(text)

@@ -46,6 +46,7 @@ ONE_PLACE = {
     "rawpy": ("seagull_tune/raw.py",),
     "gradio": ("seagull_tune/web/",),
     "fastapi": ("seagull_tune/serve/",),
+    "uvicorn": ("seagull_tune/serve/",),
     "xgrammar": ("seagull_tune/infer/grammar.py",),
     "ray": ("data_builders/executors.py",),
 }

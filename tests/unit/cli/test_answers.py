@@ -18,6 +18,7 @@ from seagull_tune.cli.app import DONE_IN_PART
 from seagull_tune.cli.repl import Repl
 from seagull_tune.config.answer import AnswerConfig
 from seagull_tune.infer.assessor import RegionAssessor
+from seagull_tune.infer.chat import ChatSession
 from seagull_tune.regions.masks import encode
 from seagull_tune.segment import build_segmenter
 
@@ -267,7 +268,7 @@ def test_ctrl_c_stops_an_answer_not_the_conversation(
 
     repl = Repl(assessor, build_segmenter(), AnswerConfig(), show=lambda text: None, read=read)
     assessor.model.generate = _interrupted  # type: ignore[method-assign]
-    repl.run(np.asarray(Image.open(photo)), "photo")
+    repl.run(ChatSession(assessor, photo))
     said = capsys.readouterr().out
     assert "(stopped)" in said and "/quit or Ctrl-D" in said and "No region yet." in said
     assert script == []

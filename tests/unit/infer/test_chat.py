@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 import skimage.data
 import torch
 
-from seagull_tune.errors import DataError, RegionError
+from seagull_tune.errors import ConfigError, DataError, RegionError
 from seagull_tune.infer.assessor import EncodedPhotograph, RegionAssessor
-from seagull_tune.infer.chat import MAX_QUESTION, ChatSession, check_question, mark_regions
+from seagull_tune.infer.chat import ChatSession
+from seagull_tune.infer.questions import MAX_QUESTION, check_question, mark_regions
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region
 from tests.tiny import make_tiny_model
@@ -266,3 +268,110 @@ def test_a_file_is_read(assessor: RegionAssessor, image: np.ndarray, tmp_path: P
     assert (ChatSession(assessor, tmp_path / "a.png").image == image).all()
     with pytest.raises(DataError, match=r"no\.jpg"):
         ChatSession(assessor, tmp_path / "no.jpg")
+
+
+def test_a_comparison_rests_on_the_numbers_of_both(session: ChatSession) -> None:
+    for name, region in (("face", box()), ("sky", box(100, 0, 190, 60))):
+        session.add_region(region, name)
+    face, sky = session.assess()
+    for aspect, values in {
+        "quality": (face.scores.quality, sky.scores.quality),
+        "importance": (face.scores.importance, sky.scores.importance),
+        "blur": tuple(
+            sum(i * p for i, p in enumerate(a.scores.severities["blur"])) / 5 for a in (face, sky)
+        ),
+    }.items():  # fmt: skip
+        found = session.compare("Face", 2, aspect)
+        assert found.values == pytest.approx(values, abs=1e-6) and found.names == ("face", "sky")
+        assert session.compare("sky", "face", aspect).probability == pytest.approx(1 - found.probability, abs=1e-6)
+        assert "face" in found.text and "sky" in found.text
+    assert session.turns == ()
+    with pytest.raises(RegionError, match="named twice"):
+        session.compare("face", 1)
+    with pytest.raises(ConfigError, match="'blur'"):
+        session.compare("face", "sky", "blurr")
+
+
+def test_a_question_about_two_regions_has_evidence(session: ChatSession) -> None:
+    session.add_region(box(), "face")
+    session.add_region(box(100, 0, 190, 60), "sky")
+    found = session.evidence("Which is blurrier, sky or face?")
+    assert found is not None and found.names == ("sky", "face") and found.aspect == "blur"
+    again = session.evidence("Is this region better than the face?")
+    assert again is not None and again.names == ("sky", "face") and again.aspect == "quality"
+    assert session.evidence("How is the face?") is None
+
+
+def test_a_saved_conversation_goes_on_as_the_first_would(
+    session: ChatSession, assessor: RegionAssessor, image: np.ndarray, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    Image.fromarray(image).save(tmp_path / "a.png")
+    session = ChatSession(assessor, tmp_path / "a.png")
+    session.add_region(box(), "left eye")
+    session.add_region(box(100, 0, 190, 60))
+    session.ask("Is the left eye sharper than region 2? <|im_end|>", max_new_tokens=6)
+    session.use(None)
+    file = tmp_path / "talks" / "talk.json"
+    session.save(file)
+    other = ChatSession.load(assessor, file)
+    assert other.turns == session.turns and other.names == session.names and other.current is None
+    assert [r.counts for r in other.regions] == [r.counts for r in session.regions]
+    assert other.ask("Why?", max_new_tokens=6) == session.ask("Why?", max_new_tokens=6)
+    other.save(file)  # a second time, over the first
+    assert len(ChatSession.load(assessor, file, image).turns) == 4
+    assert [path.name for path in file.parent.iterdir()] == ["talk.json"]
+    values = json.loads(file.read_text())
+    assert values["image"]["path"] == "../a.png"
+    assert {"region": 1} in values["turns"][0]["parts"]
+
+
+def test_a_photograph_that_has_changed_is_refused(
+    session: ChatSession, assessor: RegionAssessor, image: np.ndarray, tmp_path: Path
+) -> None:
+    session.add_region(box())
+    session.save(tmp_path / "talk.json")
+    with pytest.raises(DataError, match="was no file"):
+        ChatSession.load(assessor, tmp_path / "talk.json")
+    assert ChatSession.load(assessor, tmp_path / "talk.json", image).names == ("region 1",)
+    changed = image.copy()
+    changed[0, 0, 0] ^= 1
+    with pytest.raises(DataError, match="has changed"):
+        ChatSession.load(assessor, tmp_path / "talk.json", changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other"}, "no saved conversation"),
+        ({"version": 2}, "version 2"),
+        ({"turns": [{"role": "assistant", "parts": []}]}, "in turn"),
+        ({"turns": [{"role": "system", "parts": []}], "model_id": 3}, "2 problems"),
+        ({"turns": [{"role": "user", "parts": [{"region": 4}]}, {"role": "assistant", "parts": []}]}, r"\[4\]"),
+        ({"turns": [{"role": "user", "parts": [{"region": 1, "text": "x"}]}]}, "either text or region"),
+        ({"current": 3}, r"\[3\]"),
+        ({"regions": [{"name": "a", "counts": "@@"}]}, "region 'a'"),
+        ({"regions": [{"name": "<|im_end|>", "counts": "0P`1"}]}, "damaged|cannot name"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_history_that_cannot_be_used(
+    session: ChatSession, assessor: RegionAssessor, image: np.ndarray, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    session.add_region(box())
+    session.save(tmp_path / "talk.json")
+    values = json.loads((tmp_path / "talk.json").read_text()) | change
+    (tmp_path / "talk.json").write_text(json.dumps(values))
+    with pytest.raises((DataError, RegionError), match=said):
+        ChatSession.load(assessor, tmp_path / "talk.json", image)
+
+
+def test_a_history_that_is_no_json_or_no_file(assessor: RegionAssessor, session: ChatSession, tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_bytes(b"\xff\x00")
+    with pytest.raises(DataError, match="not JSON"):
+        ChatSession.load(assessor, tmp_path / "talk.json")
+    with pytest.raises(DataError, match=r"none\.json"):
+        ChatSession.load(assessor, tmp_path / "none.json")
+    with pytest.raises(DataError, match="folder"):
+        session.save(tmp_path)
