@@ -294,6 +294,7 @@ class RegionAssessment:
         model_id: name and content hash of the checkpoint.
         resolution: (height, width) of the image as the vision tower saw it.
         abstain: whether these numbers should not be relied on.
+        raw: what ``scores`` were before calibration; None where the model is not calibrated, and they are raw.
     """
 
     region: Region
@@ -304,3 +305,4 @@ class RegionAssessment:
     model_id: str
     resolution: tuple[int, int]
     abstain: bool = False
+    raw: Scores | None = None

@@ -60,7 +60,7 @@ class Commands(TyperGroup):
 
 ORDER = (
     "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
-    "finetune", "merge", "convert", "evaluate", "assess", "ask", "chat", "doctor",
+    "finetune", "calibrate", "merge", "convert", "evaluate", "assess", "ask", "chat", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -1,6 +1,7 @@
 """What was read of regions and what is true of them, as arrays: the material of every figure.
 
-Legend: N regions, pooled over all renderings; T distortion types, in the order of ``levels.DISTORTION_TYPES``.
+Legend: N regions, pooled over all renderings; T distortion types, in the order of ``levels.DISTORTION_TYPES``;
+L levels.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from seagull_tune.errors import DataError
 from seagull_tune.levels import DISTORTION_TYPES, said_severity
 from seagull_tune.records import RegionLabel, Scores
 
-MODEL, DIRECT = "model", "direct"
-"""Readers: the language model's token probabilities, and the region tokens' own head."""
+MODEL, DIRECT, RAW = "model", "direct", "raw"
+"""Readers: the language model's token probabilities; the region tokens' own head; of a calibrated model also what its
+token probabilities were before calibration."""
 
 DIGITS = 7
 
@@ -28,12 +30,15 @@ class Reading:
         quality, importance: float64 (N,), [0, 1].
         types: float64 (N, T), the type is there from 0.5 on.
         severities: int64 (N, T), 0..5.
+        quality_levels, importance_levels: float64 (N, L), probabilities of the level words.
     """
 
     quality: np.ndarray | None = None
     importance: np.ndarray | None = None
     types: np.ndarray | None = None
     severities: np.ndarray | None = None
+    quality_levels: np.ndarray | None = None
+    importance_levels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return next((len(value) for value in self.__dict__.values() if value is not None), 0)
@@ -47,6 +52,8 @@ class Reading:
             importance=np.array([s.importance for s in scores]),
             types=np.array([[s.types[name] for name in DISTORTION_TYPES] for s in scores]),
             severities=np.array(severities, np.int64).reshape(-1, len(DISTORTION_TYPES)),
+            quality_levels=np.array([s.quality_levels for s in scores]),
+            importance_levels=np.array([s.importance_levels for s in scores]),
         )
 
     @classmethod

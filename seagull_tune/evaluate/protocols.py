@@ -25,7 +25,7 @@ from seagull_tune.data.reader import RenderedSample, RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.evaluate.baselines import AREA_LOSS, CLASSICAL, TRIVIAL, Baselines, area_loss
 from seagull_tune.evaluate.figures import Metrics, Notes, figures_of
-from seagull_tune.evaluate.outcomes import DIRECT, MODEL, Reading, Truth
+from seagull_tune.evaluate.outcomes import DIRECT, MODEL, RAW, Reading, Truth
 from seagull_tune.evaluate.predictions import SUFFIX, Prediction, PredictionFile, RunKey, TextResult
 from seagull_tune.files import atomic_write_text
 from seagull_tune.records import Region, RegionAssessment, RegionLabel
@@ -88,11 +88,7 @@ def evaluate_model(
         DataError: a photograph or a row cannot be used, a file cannot be written, or there is no region at all.
     """
     out = Path(out)
-    key = RunKey(
-        model=assessor.name, recipe_hash=str(dataset.manifest.get("recipe_hash", "")),
-        data=str(dataset.manifest.get("config_hash", "")), precision="bf16" if assessor.bf16 else "fp32",
-        baselines=baselines.digest if baselines is not None else "",
-    )  # fmt: skip
+    key = run_key(assessor, dataset, baselines)
     described = choose_texts(dataset, settings)
     with PredictionFile(out.with_name(out.name + SUFFIX), key) as file:
         for index in tqdm(range(len(dataset)), desc="Measuring", unit="samples", disable=not show_progress):
@@ -107,6 +103,15 @@ def evaluate_model(
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error}. Run again: the predictions are kept.") from error
     return evaluation
+
+
+def run_key(assessor: Assessor, dataset: RoiDataset, baselines: Baselines | None) -> RunKey:
+    """What the predictions of a measurement depend on."""
+    return RunKey(
+        model=assessor.name, recipe_hash=str(dataset.manifest.get("recipe_hash", "")),
+        data=str(dataset.manifest.get("config_hash", "")), precision="bf16" if assessor.bf16 else "fp32",
+        baselines=baselines.digest if baselines is not None else "",
+    )  # fmt: skip
 
 
 def choose_texts(dataset: RoiDataset, settings: EvaluationSettings) -> dict[int, tuple[int, ...]]:
@@ -138,10 +143,12 @@ def _judge(
     answers = assessor.assess(rendered.image, rendered.regions, text=described) if rendered.regions else []
     seconds = time.monotonic() - started
     readings: dict[str, Reading] = {}
+    raw = [answer.raw for answer in answers if answer.raw is not None]
     if answers:
         readings = {
             MODEL: Reading.of_scores([answer.scores for answer in answers]),
             DIRECT: Reading.of_scores([answer.direct for answer in answers]),
+            **({RAW: Reading.of_scores(raw)} if raw else {}),
             **(baselines.predict(rendered.image, rendered.masks) if baselines is not None else {}),
         }
     texts = tuple(TextResult(i, answers[i].text, answers[i].unparsable) for i in described)
@@ -178,12 +185,15 @@ def _evaluation(
     if not labels:
         raise DataError(f"{dataset.folder}: no sample of the {dataset.split!r} split has a region to judge.")
     truth = Truth.of_labels(photographs, labels, areas)
-    names = (MODEL, DIRECT, *((TRIVIAL, CLASSICAL) if baselines is not None else ()))
+    calibrated = any(RAW in prediction.readings for prediction in predictions)
+    names = (MODEL, DIRECT, *((RAW,) * calibrated), *((TRIVIAL, CLASSICAL) if baselines is not None else ()))
     readings = {name: Reading.join([prediction.readings[name] for prediction in predictions]) for name in names}
     notes = Notes()
     metrics: Metrics = {
         **figures_of(readings[MODEL], truth, settings, notes, ""),
         DIRECT: figures_of(readings[DIRECT], truth, settings, notes, DIRECT),
+        **({RAW: figures_of(readings[RAW], truth, settings, notes, RAW)} if calibrated else {}),
+        "calibrated": calibrated,
         "baselines": _baseline_figures(readings, truth, settings, notes),
         **_text_figures(texts, notes),
         "n_regions": len(truth),

@@ -52,14 +52,15 @@ def assessment_to_dict(assessment: RegionAssessment, image: str) -> dict[str, An
 
     Returns:
         ``image``, ``region``, the language model's scores (:func:`scores_to_dict`), the region tokens' own under
-        ``direct``, ``text``, ``unparsable``, ``abstain``, ``model_id``, ``resolution`` (height, width that the tower
-        saw).
+        ``direct``, those from before calibration under ``raw`` (null where the model is not calibrated: its scores are
+        raw), ``text``, ``unparsable``, ``abstain``, ``model_id``, ``resolution`` (height, width that the tower saw).
     """
     return {
         "image": image,
         "region": region_to_dict(assessment.region),
         **scores_to_dict(assessment.scores),
         "direct": scores_to_dict(assessment.direct),
+        "raw": None if assessment.raw is None else scores_to_dict(assessment.raw),
         "text": assessment.text,
         "unparsable": assessment.unparsable,
         "abstain": assessment.abstain,
