@@ -45,7 +45,7 @@ def test_the_map_of_senseless_labels_still_rises_and_stays_within() -> None:
     for true in (1.0 - raw, np.zeros(400), np.ones(400)):
         knots, values = fit_monotone(raw, true, SETTINGS)
         mapped = map_scores(np.linspace(0, 1, 200), knots, values)
-        assert (np.diff(mapped) > 0).all() and 0.0 <= mapped.min() and mapped.max() <= 1.0
+        assert (np.diff(mapped) > 0).all() and mapped.min() >= 0.0 and mapped.max() <= 1.0
 
 
 def test_where_no_score_lies_the_map_changes_nothing() -> None:
