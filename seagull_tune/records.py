@@ -257,7 +257,7 @@ class Scores:
     """Numbers for one region from one reader (the language model, or the region tokens' own head).
 
     Attributes:
-        quality, importance: expected levels, in [0, 1].
+        quality, importance: expected levels, in [0, 1]; of a calibrated model the expected labels.
         quality_levels, importance_levels: probability of each level word, in the order of ``levels``.
         severities: per type, probabilities of the severities 0..5.
         types: per type, the probability that the distortion is there.

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import LinearConstraint, minimize, minimize_scalar
 
 from seagull_tune.config.calibrate import CalibrationSettings
+from seagull_tune.levels import level_centres
 from seagull_tune.metrics.calibration import LEAST, nearest_levels
 from seagull_tune.model.calibration import ScoreMap, expected_levels, map_scores, tempered, with_means
 
@@ -23,7 +24,8 @@ _DECIMALS = 6
 
 
 def fit_score_map(levels: np.ndarray, true: np.ndarray, settings: CalibrationSettings) -> ScoreMap:
-    """The map of scores that errs least in square, then the temperature under which the nearest levels are likeliest.
+    """The map of scores that errs least in square, that of the levels' means, then the temperature under which the
+    levels nearest to the labels are likeliest.
 
     Args:
         levels: float64 (N, L), raw probabilities.
@@ -31,11 +33,12 @@ def fit_score_map(levels: np.ndarray, true: np.ndarray, settings: CalibrationSet
         settings: knots, prior, slope.
     """
     raw = expected_levels(levels)
+    nearest = nearest_levels(true, levels.shape[1])
     knots, values = fit_monotone(raw, true, settings)
-    scores = map_scores(raw, knots, values)
-    hit = (np.arange(len(true)), nearest_levels(true, levels.shape[1]))
-    temperature = _best_temperature(lambda t: with_means(tempered(levels, t), scores)[hit])
-    return ScoreMap(temperature=temperature, raw=tuple(knots), calibrated=tuple(values))
+    _, centres = fit_monotone(raw, np.array(level_centres(levels.shape[1]))[nearest], settings)
+    means, hit = map_scores(raw, knots, centres), (np.arange(len(true)), nearest)
+    temperature = _best_temperature(lambda t: with_means(tempered(levels, t), means)[hit])
+    return ScoreMap(temperature=temperature, raw=tuple(knots), calibrated=tuple(values), means=tuple(centres))
 
 
 def fit_monotone(raw: np.ndarray, true: np.ndarray, settings: CalibrationSettings) -> tuple[list[float], list[float]]:

@@ -1,10 +1,11 @@
 """What makes a tuned model's numbers honest: ``calibration.json``, a part of its checkpoint, and how it is applied.
 
-    raw levels --expected level--> raw score --monotone map--> score
-    raw levels --temperature--> --tilted until the score is their mean--> levels
+    raw levels --expected level--> raw score --rising map--> score
+    raw levels --temperature--> --tilted until their mean is what a second rising map says--> levels
 
-So a score stays the expected level of its distribution, and no two regions change places. The file belongs to weights:
-it names their hash and is refused beside others. ``evaluate/calibrate.py`` fits it.
+No two regions change places. A score says where the label is expected, the levels which word it lies nearest to: a label
+of 0.08 is nearest to the lowest word for certain, so the mean of the levels is 0 there, and the two maps differ. The file
+belongs to weights: it names their hash and is refused beside others. ``evaluate/calibrate.py`` fits it.
 
 Legend: N regions; L levels; K knots.
 """
@@ -47,20 +48,24 @@ class ScoreMap(_Stored):
     Attributes:
         temperature: the raw level probabilities are taken to the power 1 / temperature; above 1 makes less sure.
         raw: K raw scores, strictly rising from 0 to 1.
-        calibrated: what they are mapped to, strictly rising, in [0, 1]; straight lines lie between.
+        calibrated: the scores that they are mapped to, strictly rising, in [0, 1]; straight lines lie between.
+        means: the expected values of the levels there, likewise.
     """
 
     temperature: Temperature
     raw: tuple[float, ...]
     calibrated: tuple[float, ...]
+    means: tuple[float, ...]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        rising = all(a < b for knots in (self.raw, self.calibrated) for a, b in pairwise(knots))
-        if len(self.raw) != len(self.calibrated) or len(self.raw) < 2 or not rising:
-            raise ValueError("raw and calibrated need two knots or more, as many, each strictly rising")
-        if self.raw[0] != 0.0 or self.raw[-1] != 1.0 or self.calibrated[0] < 0.0 or self.calibrated[-1] > 1.0:
-            raise ValueError("raw goes from 0 to 1, and calibrated stays within")
+        lines = (self.raw, self.calibrated, self.means)
+        rising = all(a < b for knots in lines for a, b in pairwise(knots))
+        if len({len(knots) for knots in lines}) != 1 or len(self.raw) < 2 or not rising:
+            raise ValueError("raw, calibrated and means need two knots or more, as many, each strictly rising")
+        within = all(0.0 <= knots[0] and knots[-1] <= 1.0 for knots in lines)
+        if self.raw[0] != 0.0 or self.raw[-1] != 1.0 or not within:
+            raise ValueError("raw goes from 0 to 1, and calibrated and means stay within")
         return self
 
     def apply(self, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,10 +75,11 @@ class ScoreMap(_Stored):
             levels: float64 (N, L), raw probabilities.
 
         Returns:
-            Scores (N,), [0, 1], in the order of the raw ones, and levels (N, L) whose expected values they are.
+            Scores (N,), [0, 1], in the order of the raw ones, and levels (N, L).
         """
-        scores = map_scores(expected_levels(levels), self.raw, self.calibrated)
-        return scores, with_means(tempered(levels, self.temperature), scores)
+        raw = expected_levels(levels)
+        means = map_scores(raw, self.raw, self.means)
+        return map_scores(raw, self.raw, self.calibrated), with_means(tempered(levels, self.temperature), means)
 
 
 class Calibration(_Stored):

@@ -57,11 +57,19 @@ def test_where_no_score_lies_the_map_changes_nothing() -> None:
     assert fit_monotone(np.empty(0), np.empty(0), SETTINGS) == ([0.0, 1.0], [0.0, 1.0])
 
 
-def test_calibrated_levels_have_the_score_as_their_mean() -> None:
+def test_labels_at_levels_make_the_score_the_mean_of_its_levels() -> None:
     raw = overconfident(500, 2.0)
     scores, levels = fit_score_map(raw.levels["quality"], raw.truth.quality, SETTINGS).apply(raw.levels["quality"])
     np.testing.assert_allclose(expected_levels(levels), scores, atol=1e-6)
     np.testing.assert_allclose(levels.sum(axis=1), 1.0, atol=1e-12)
+
+
+def test_labels_off_the_levels_tell_the_score_from_the_levels() -> None:
+    raw = overconfident(2000, 1.0).levels["quality"]
+    true = np.full(2000, 0.08)  # certainly nearest to the lowest level, and not 0
+    scores, levels = fit_score_map(raw, true, SETTINGS).apply(raw)
+    assert scores.mean() == pytest.approx(0.08, abs=0.02)
+    assert levels[:, 0].mean() > 0.88
 
 
 def test_abstaining_keeps_the_share_that_was_asked_for() -> None:

@@ -25,7 +25,7 @@ from seagull_tune.records import Region, Scores
 from seagull_tune.regions.boxes import box_region
 from tests.tiny import make_tiny_checkpoint
 
-MAP = ScoreMap(temperature=2.0, raw=(0.0, 0.5, 1.0), calibrated=(0.1, 0.4, 0.9))
+MAP = ScoreMap(temperature=2.0, raw=(0.0, 0.5, 1.0), calibrated=(0.1, 0.4, 0.9), means=(0.05, 0.3, 0.95))
 SEVERITIES = (0.2, 0.1, 0.4, 0.2, 0.05, 0.05)
 
 
@@ -70,9 +70,10 @@ def test_a_round_trip(checkpoint: Path, stored: Calibration) -> None:
     "damage",
     [
         b"{", b"\xff\xfe", b"[]", {"version": 2}, {"types_temperature": 0.0}, {"max_deviation": "NaN"}, {"surprise": 1},
-        {"quality": {"temperature": 1.0, "raw": [0.0, 1.0], "calibrated": [0.9, 0.1]}},
-        {"quality": {"temperature": 1.0, "raw": [0.0, 0.5], "calibrated": [0.0, 0.5]}},
-        {"quality": {"temperature": 1.0, "raw": [0.0, 0.5, 1.0], "calibrated": [0.0, 1.0]}},
+        {"quality": {"temperature": 1.0, "raw": [0.0, 1.0], "calibrated": [0.9, 0.1], "means": [0.0, 1.0]}},
+        {"quality": {"temperature": 1.0, "raw": [0.0, 0.5], "calibrated": [0.0, 0.5], "means": [0.0, 1.0]}},
+        {"quality": {"temperature": 1.0, "raw": [0.0, 0.5, 1.0], "calibrated": [0.0, 1.0], "means": [0.0, 1.0]}},
+        {"quality": {"temperature": 1.0, "raw": [0.0, 1.0], "calibrated": [0.0, 1.0], "means": [0.0, 1.5]}},
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_refused_with_the_remedy(checkpoint: Path, stored: Calibration, damage: object) -> None:
@@ -102,14 +103,15 @@ def test_merging_carries_it(checkpoint: Path, stored: Calibration, tmp_path: Pat
     assert found.digest == stored.digest and found.facts == stored.facts
 
 
-def test_scores_keep_their_order_and_stay_the_mean_of_their_levels() -> None:
+def test_scores_keep_their_order_and_levels_have_their_means() -> None:
     rng = np.random.default_rng(0)
     levels = rng.dirichlet(np.full(5, 0.3), 200)
     found = make().apply([make_scores(tuple(row)) for row in levels.tolist()])
     raw, scores = expected_levels(levels), np.array([s.quality for s in found])
     order = np.argsort(raw)
     assert (np.diff(scores[order]) >= 0).all() and scores.min() >= 0.1 and scores.max() <= 0.9
-    assert [level_score(s.quality_levels) for s in found] == pytest.approx(scores.tolist(), abs=1e-6)
+    means = np.interp(raw, MAP.raw, MAP.means)
+    assert [level_score(s.quality_levels) for s in found] == pytest.approx(means.tolist(), abs=1e-6)
     assert all(s.importance == 0.25 and s.importance_levels == (0.0, 1.0, 0.0, 0.0, 0.0) for s in found)
     assert make().apply([]) == []
     alone = make().apply([make_scores(tuple(levels[7].tolist()))])[0]
