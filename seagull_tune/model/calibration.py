@@ -3,9 +3,9 @@
     raw levels --expected level--> raw score --rising map--> score
     raw levels --temperature--> --tilted until their mean is what a second rising map says--> levels
 
-No two regions change places. A score says where the label is expected, the levels which word it lies nearest to: a label
-of 0.08 is nearest to the lowest word for certain, so the mean of the levels is 0 there, and the two maps differ. The file
-belongs to weights: it names their hash and is refused beside others. ``evaluate/calibrate.py`` fits it.
+No two regions change places. A score says where the label is expected, the levels which word it lies nearest to: a
+label of 0.08 is nearest to the lowest word for certain, so the mean of the levels is 0 there, and the two maps differ.
+The file belongs to weights: it names their hash and is refused beside others. ``evaluate/calibrate.py`` fits it.
 
 Legend: N regions; L levels; K knots.
 """
@@ -63,7 +63,7 @@ class ScoreMap(_Stored):
         rising = all(a < b for knots in lines for a, b in pairwise(knots))
         if len({len(knots) for knots in lines}) != 1 or len(self.raw) < 2 or not rising:
             raise ValueError("raw, calibrated and means need two knots or more, as many, each strictly rising")
-        within = all(0.0 <= knots[0] and knots[-1] <= 1.0 for knots in lines)
+        within = all(knots[0] >= 0.0 and knots[-1] <= 1.0 for knots in lines)
         if self.raw[0] != 0.0 or self.raw[-1] != 1.0 or not within:
             raise ValueError("raw goes from 0 to 1, and calibrated and means stay within")
         return self
