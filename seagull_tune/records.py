@@ -257,7 +257,7 @@ class Scores:
     """Numbers for one region from one reader (the language model, or the region tokens' own head).
 
     Attributes:
-        quality, importance: expected levels, in [0, 1].
+        quality, importance: expected levels, in [0, 1]; of a calibrated model the expected labels.
         quality_levels, importance_levels: probability of each level word, in the order of ``levels``.
         severities: per type, probabilities of the severities 0..5.
         types: per type, the probability that the distortion is there.
@@ -294,6 +294,7 @@ class RegionAssessment:
         model_id: name and content hash of the checkpoint.
         resolution: (height, width) of the image as the vision tower saw it.
         abstain: whether these numbers should not be relied on.
+        raw: what ``scores`` were before calibration; None where the model is not calibrated, and they are raw.
     """
 
     region: Region
@@ -304,3 +305,4 @@ class RegionAssessment:
     model_id: str
     resolution: tuple[int, int]
     abstain: bool = False
+    raw: Scores | None = None

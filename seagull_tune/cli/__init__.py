@@ -5,19 +5,10 @@ Nothing heavy is imported before a command runs, so that ``--help`` answers at o
 
 from __future__ import annotations
 
-from seagull_tune.cli import answers, assess, data, exchange, measuring, merging, running, serving, talking
+from seagull_tune.cli import answers, assess, calibrating, data, exchange, measuring, merging, running, serving, talking
 from seagull_tune.cli.app import app, main
 
 __all__ = [
-    "answers",
-    "app",
-    "assess",
-    "data",
-    "exchange",
-    "main",
-    "measuring",
-    "merging",
-    "running",
-    "serving",
+    "answers", "app", "assess", "calibrating", "data", "exchange", "main", "measuring", "merging", "running", "serving",
     "talking",
-]
+]  # fmt: skip

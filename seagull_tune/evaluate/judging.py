@@ -17,7 +17,7 @@ from seagull_tune.config.evaluate import EvaluationSettings
 from seagull_tune.data.reader import RenderedSample
 from seagull_tune.errors import DataError
 from seagull_tune.evaluate.baselines import CLASSICAL, TRIVIAL, Baselines
-from seagull_tune.evaluate.outcomes import DIRECT, MODEL, Reading
+from seagull_tune.evaluate.outcomes import DIRECT, MODEL, RAW, Reading
 from seagull_tune.evaluate.predictions import Prediction, TextResult
 from seagull_tune.records import Region, RegionAssessment
 from seagull_tune.regions.boxes import box_region
@@ -56,7 +56,7 @@ class Judge:
         extra: further readers by name, see :func:`extra_readers`.
 
     Attributes:
-        names: all readers, in the order of the figures.
+        names: all readers, in the order of the figures; of a calibrated model, ``RAW`` comes with its own.
     """
 
     def __init__(self, assessor: Assessor, baselines: Baselines | None, extra: Mapping[str, Reader]) -> None:
@@ -80,6 +80,9 @@ class Judge:
             seconds = time.monotonic() - started
             readings[MODEL] = Reading.of_scores([answer.scores for answer in answers])
             readings[DIRECT] = Reading.of_scores([answer.direct for answer in answers])
+            raw = [answer.raw for answer in answers if answer.raw is not None]
+            if raw:
+                readings[RAW] = Reading.of_scores(raw)
             texts = tuple(TextResult(i, answers[i].text, answers[i].unparsable) for i in described)
         if self._baselines is not None and not {TRIVIAL, CLASSICAL} <= set(readings):
             readings |= self._baselines.predict(rendered.image, rendered.masks)

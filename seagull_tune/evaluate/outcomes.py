@@ -15,8 +15,9 @@ from seagull_tune.errors import DataError
 from seagull_tune.levels import DISTORTION_TYPES, said_severity
 from seagull_tune.records import RegionLabel, Scores
 
-MODEL, DIRECT = "model", "direct"
-"""Readers: the language model's token probabilities, and the region tokens' own head."""
+MODEL, DIRECT, RAW = "model", "direct", "raw"
+"""Readers: the language model's token probabilities; the region tokens' own head; of a calibrated model also what its
+token probabilities were before calibration."""
 
 DIGITS = 7
 

@@ -26,7 +26,7 @@ from seagull_tune.evaluate.breakdown import breakdown_of
 from seagull_tune.evaluate.figures import Metrics, Notes, figures_of
 from seagull_tune.evaluate.judged import Judged
 from seagull_tune.evaluate.judging import Assessor, Judge, Metric, extra_readers, metric_reader_name
-from seagull_tune.evaluate.outcomes import DIRECT, MODEL, Reading, Truth
+from seagull_tune.evaluate.outcomes import DIRECT, MODEL, RAW, Reading, Truth
 from seagull_tune.evaluate.predictions import SUFFIX, Prediction, PredictionFile, RunKey, TextResult
 from seagull_tune.files import atomic_write_text
 from seagull_tune.records import RegionLabel, Sample
@@ -197,12 +197,16 @@ def _evaluation(
     if not labels:
         raise DataError(f"{dataset.folder}: no sample of the {dataset.split!r} split has a region to judge.")
     truth = Truth.of_labels(photographs, labels, areas)
-    readings = {name: Reading.join([prediction.readings[name] for prediction in predictions]) for name in judge.names}
+    calibrated = any(RAW in prediction.readings for prediction in predictions)
+    names = (*judge.names, *((RAW,) * calibrated))
+    readings = {name: Reading.join([prediction.readings[name] for prediction in predictions]) for name in names}
     notes = Notes()
     metrics: Metrics = {
         **figures_of(readings[MODEL], truth, settings, notes, "", protocol.figures),
         "breakdown": breakdown_of(readings[MODEL], truth, notes, protocol.figures),
         DIRECT: figures_of(readings[DIRECT], truth, settings, notes, DIRECT, protocol.figures),
+        **({RAW: figures_of(readings[RAW], truth, settings, notes, RAW, protocol.figures)} if calibrated else {}),
+        "calibrated": calibrated,
         "baselines": _baseline_figures(readings, truth, settings, notes, protocol),
         **_text_figures(texts, notes),
         "n_regions": len(truth),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from seagull_tune.infer.scoring import ScoreReader, direct_scores
 from seagull_tune.instructions.converse import question_parts, system_message
 from seagull_tune.instructions.parsing import parse_answer
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
-from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, model_id
+from seagull_tune.model.calibration import Calibration, load_calibration
+from seagull_tune.model.checkpoint import CALIBRATED, PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora
 from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
 from seagull_tune.records import Message, Part, Region, RegionAssessment, Scores
@@ -52,6 +53,7 @@ class RegionAssessor:
         prompts: the texts it was tuned with; None takes the shipped ones.
         bf16: run the language model in bfloat16: faster on recent processors, scores move in the third digit.
         chunk: regions that the language model reads together; bounds memory.
+        calibration: applied to what the language model says; None leaves it raw, and nothing abstains.
     """
 
     def __init__(
@@ -62,8 +64,11 @@ class RegionAssessor:
         prompts: PromptLibrary | None = None,
         bf16: bool = False,
         chunk: int = 32,
+        calibration: Calibration | None = None,
     ) -> None:
-        self.model, self.processor, self.name = model.eval(), processor, name
+        self.model, self.processor, self.calibration = model.eval(), processor, calibration
+        # Answers of one model, calibrated and raw, differ: their names do too.
+        self.name = name if calibration is None else f"{name}{CALIBRATED}{calibration.digest}"
         self.prompts = prompts if prompts is not None else load_prompts()
         self.bf16, self.chunk = bf16, chunk
         if bf16:
@@ -73,19 +78,21 @@ class RegionAssessor:
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, device: str | None = None, bf16: bool = False, chunk: int = 32
+        cls, folder: str | Path, device: str | None = None, bf16: bool = False, chunk: int = 32, calibrated: bool = True
     ) -> RegionAssessor:
         """Loads a checkpoint.
 
         Args:
             folder: a checkpoint, for example ``runs/quickstart/model``.
             device: ``cpu``, ``cuda``, ``mps``; None takes a GPU where there is one.
+            calibrated: whether its calibration is applied, if it has one.
 
         Raises:
             CheckpointError: it cannot be used.
             ConfigError: the device does not exist.
         """
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        calibration = load_calibration(Path(folder)) if calibrated else None
         model, processor = load_checkpoint(Path(folder))
         # Adapters that are added in cost nothing at every step; this model is only asked, never trained or saved.
         model.language_model = merge_lora(model.language_model)
@@ -97,7 +104,7 @@ class RegionAssessor:
             ) from error
         brought = Path(folder) / PROMPTS_FOLDER
         prompts = load_prompts(brought) if brought.is_dir() else None
-        return cls(model, processor, model_id(Path(folder)), prompts, bf16=bf16, chunk=chunk)
+        return cls(model, processor, model_id(Path(folder)), prompts, bf16, chunk, calibration)
 
     @property
     def device(self) -> torch.device:
@@ -129,7 +136,7 @@ class RegionAssessor:
             if described and not 0 <= described[0] <= described[-1] < len(regions):
                 raise RegionError(f"Texts are wanted of the regions {described}; allowed: 0 to {len(regions) - 1}.")
             texts = dict(zip(described, self.describe(encoded, described), strict=True))
-        return [
+        answers = [
             RegionAssessment(
                 region=region, scores=s, direct=d, text=texts.get(index, ""),
                 unparsable=index in texts and parse_answer(TEXT_TASK, texts[index], self.prompts) is None,
@@ -137,6 +144,7 @@ class RegionAssessor:
             )
             for index, (region, s, d) in enumerate(zip(regions, scores, direct, strict=True))
         ]  # fmt: skip
+        return answers if self.calibration is None else calibrate(answers, self.calibration)
 
     def _read(self, encoded: EncodedPhotograph) -> list[Scores]:
         """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph."""
@@ -197,3 +205,11 @@ class RegionAssessor:
         """While the model answers: no gradients; bfloat16 where it was asked for."""
         with torch.inference_mode():
             yield
+
+
+def calibrate(answers: Sequence[RegionAssessment], calibration: Calibration) -> list[RegionAssessment]:
+    """Raw answers with calibrated scores, what they were before beside them, and whether to rely on them."""
+    return [
+        replace(answer, scores=s, raw=answer.scores, abstain=calibration.abstains(s, answer.region, answer.resolution))
+        for answer, s in zip(answers, calibration.apply([answer.scores for answer in answers]), strict=True)
+    ]

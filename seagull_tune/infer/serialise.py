@@ -54,14 +54,15 @@ def assessment_to_dict(assessment: RegionAssessment, image: str) -> dict[str, An
 
     Returns:
         ``image``, ``region``, the language model's scores (:func:`scores_to_dict`), the region tokens' own under
-        ``direct``, ``text``, ``unparsable``, ``abstain``, ``model_id``, ``resolution`` (height, width that the tower
-        saw).
+        ``direct``, those from before calibration under ``raw`` (null where the model is not calibrated: its scores are
+        raw), ``text``, ``unparsable``, ``abstain``, ``model_id``, ``resolution`` (height, width that the tower saw).
     """
     return {
         "image": image,
         "region": region_to_dict(assessment.region),
         **scores_to_dict(assessment.scores),
         "direct": scores_to_dict(assessment.direct),
+        "raw": None if assessment.raw is None else scores_to_dict(assessment.raw),
         "text": assessment.text,
         "unparsable": assessment.unparsable,
         "abstain": assessment.abstain,
@@ -111,7 +112,7 @@ def assessment_from_dict(values: Mapping[str, Any]) -> RegionAssessment:
             region=Region(height, width, shape["rle"]["counts"], shape["area"], (x0, y0, x1, y1), shape["name"]),
             scores=scores_from_dict(values), direct=scores_from_dict(values["direct"]), text=values["text"],
             unparsable=values["unparsable"], model_id=values["model_id"], resolution=(seen_height, seen_width),
-            abstain=values["abstain"],
+            abstain=values["abstain"], raw=None if values["raw"] is None else scores_from_dict(values["raw"]),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(

@@ -21,7 +21,7 @@ from seagull_tune.files import atomic_write_text
 from seagull_tune.hub_card import CARD, data_set_name, front_matter, hub_licence
 from seagull_tune.model.bases import split_reference
 from seagull_tune.model.card_sections import body
-from seagull_tune.model.checkpoint import model_digest, read_bases, read_manifest, writing
+from seagull_tune.model.checkpoint import CALIBRATED, model_digest, read_bases, read_manifest, writing
 
 METRICS = "metrics.json"
 _FIGURES = (
@@ -163,7 +163,8 @@ def _metrics_of(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         metrics = dict(json.loads(path.read_text(encoding="utf-8")))
-        if str(metrics.get("model_id", "")).rpartition("@")[2] != model_digest(folder):
+        measured = str(metrics.get("model_id", "")).rpartition("@")[2].partition(CALIBRATED)[0]
+        if measured != model_digest(folder):
             return None
         Measured.model_validate(metrics)
     except (OSError, ValueError, TypeError) as error:

@@ -6,6 +6,7 @@
     checkpoint.json      format version, the list of tensors, the resolved training configuration, facts for the card
     processor_config.json, tokenizer files
     prompts/             the prompt files, where the run brought its own
+    calibration.json     how its scores are calibrated, once `calibrate` was run on it (model/calibration.py)
 
 A model without bases holds all weights in ``trained.safetensors`` and is self-contained. The folder appears atomically.
 """
@@ -48,6 +49,8 @@ FORMAT_VERSION = 1
 MANIFEST = "checkpoint.json"
 TRAINED = "trained.safetensors"
 PROMPTS_FOLDER = "prompts"
+CALIBRATED = "+"
+"""Between the id of a model and the hash of the calibration that its answers went through."""
 _CONFIG = "config.json"
 _ADAPTER_CONFIG = "adapter_config.json"
 _AGAIN = "Copy the whole folder again, or train again."

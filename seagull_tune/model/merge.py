@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from seagull_tune.errors import CheckpointError
+from seagull_tune.model.calibration import load_calibration
 from seagull_tune.model.card import origins, write_card
 from seagull_tune.model.checkpoint import (
     PROMPTS_FOLDER,
     TRAINED,
     load_checkpoint,
+    model_digest,
     model_id,
     read_manifest,
     save_checkpoint,
@@ -41,9 +43,10 @@ def check_merge(folder: Path, out: Path) -> dict[str, Any]:
         The manifest of the checkpoint.
 
     Raises:
-        CheckpointError: ``folder`` is no checkpoint, or ``out`` is there already.
+        CheckpointError: ``folder`` is no checkpoint, its calibration is of other weights, or ``out`` is there already.
     """
     manifest = read_manifest(folder)
+    load_calibration(folder)
     if out.exists():
         raise CheckpointError(f"{out} is there already; choose another --out, or remove it.")
     return manifest
@@ -78,6 +81,10 @@ def merge_checkpoint(folder: Path, out: Path, tolerance: float = 1e-4) -> Merged
         model.eval(), processor, out, resolved, prompts=prompts if prompts.is_dir() else None,
         training={**(manifest.get("training") or {}), "derived_from": origins(folder)},
     )  # fmt: skip
+    calibration = load_calibration(folder)
+    if calibration is not None:
+        # What was fitted to the old weights holds for the new ones: they say the same.
+        calibration.model_copy(update={"model": model_digest(out)}).save(out)
     write_card(out)
     return Merged(model_id(out), (out / TRAINED).stat().st_size, moved)
 

@@ -37,8 +37,10 @@ def test_a_line_holds_every_field() -> None:
     values: dict[str, Any] = json.loads(line)
     assert list(values) == [
         "image", "region", "quality", "quality_deviation", "quality_levels", "importance", "importance_deviation",
-        "importance_levels", "types", "severities", "direct", "text", "unparsable", "abstain", "model_id", "resolution",
+        "importance_levels", "types", "severities", "direct", "raw", "text", "unparsable", "abstain", "model_id",
+        "resolution",
     ]  # fmt: skip
+    assert values["raw"] is None, "the model is not calibrated"
     assert values["image"] == "a b.jpg" and values["model_id"] == "m@abc" and values["resolution"] == [40, 60]
     assert values["region"]["name"] == "sky — left" and values["region"]["box_xyxy"] == [20, 5, 50, 15]
     assert values["quality"] == 0.6 and values["direct"]["quality"] == 0.4
