@@ -60,7 +60,7 @@ class Commands(TyperGroup):
 
 ORDER = (
     "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
-    "finetune", "merge", "convert", "evaluate", "assess", "ask", "chat", "doctor",
+    "finetune", "merge", "convert", "evaluate", "assess", "ask", "chat", "web", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(
