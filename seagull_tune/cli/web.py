@@ -50,10 +50,10 @@ def web(
 
     require_gradio()
     name = require_model(settings)
-    require_free(settings.host, settings.port)
     if dry_run:
         show_plan(settings, f"Serve a page about regions with {name} on http://{settings.host}:{settings.port}.")
         return
+    require_free(settings.host, settings.port)  # before the model is loaded, which takes a while
     from seagull_tune.web.desk import Desk
 
     say(f"Loading {name} ...")

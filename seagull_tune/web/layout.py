@@ -128,7 +128,7 @@ def _conversation() -> dict[str, Any]:
     parts: dict[str, Any] = {}
     with gr.Column(elem_id="conversation"):
         parts["chat"] = gr.Chatbot(
-            messages_of(Visitor().talk), label="Conversation", height=300, buttons=[], feedback_options=None,
+            messages_of(Visitor().talk), label="Conversation", height=260, buttons=[], feedback_options=None,
             render_markdown=False, layout="bubble", elem_id="chat",
             placeholder="Ask about the chosen region, or name regions: Is region 1 sharper than region 2?",
         )  # fmt: skip

@@ -64,7 +64,7 @@ def _marked(picture: np.ndarray, visit: Visit) -> np.ndarray:
     image = Image.fromarray(np.ascontiguousarray(picture))
     draw = ImageDraw.Draw(image)
     side = max(picture.shape[:2])
-    size = min(max(side / 44, 12), 30)
+    size = min(max(side / 34, 12), 40)
     font = ImageFont.load_default(size)
     for index, judged in enumerate(visit.regions):
         chosen = index == visit.chosen

@@ -199,7 +199,7 @@ def _wire_conversation(on: Components, desk: Desk) -> Any:
         show_progress="hidden", **_MODEL,
     )  # fmt: skip
     on.stop.click(lambda visitor: messages_of(visitor.talk), on.visitor, on.chat, cancels=[asking], **_LIGHT)
-    on.restart.click(restart, on.visitor, on.chat, cancels=[asking], **_LIGHT)
+    gr.on([on.restart.click, on.chat.clear], restart, on.visitor, on.chat, cancels=[asking], **_LIGHT)
     return asking
 
 

@@ -141,9 +141,9 @@ def _details(judged: JudgedRegion) -> str:
 
 
 def messages_of(talk: Talk) -> list[dict[str, str]]:
-    """The conversation as messages; an answer that has not begun is an ellipsis."""
+    """The conversation as messages; an answer that has not begun is an ellipsis. The chat shows them as HTML."""
     return [
-        {"role": role, "content": text}
+        {"role": role, "content": html.escape(text, quote=False)}
         for question, answer in talk.lines
         for role, text in (("user", question), ("assistant", answer or "…"))
     ]

@@ -115,6 +115,7 @@ def test_the_json_is_that_of_assess_with_names(two: Visit) -> None:
 
 
 def test_messages_show_that_an_answer_is_under_way() -> None:
-    talk = Talk(None, (("one?", "yes"), ("two?", "")))
-    assert [message["content"] for message in messages_of(talk)] == ["one?", "yes", "two?", "…"]
+    talk = Talk(None, (("<b>one</b>?", "yes & no"), ("two?", "")))
+    shown = [message["content"] for message in messages_of(talk)]
+    assert shown == ["&lt;b&gt;one&lt;/b&gt;?", "yes &amp; no", "two?", "…"]
     assert [message["role"] for message in messages_of(talk)] == ["user", "assistant"] * 2
