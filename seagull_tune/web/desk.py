@@ -29,6 +29,9 @@ from seagull_tune.web.state import HINTS, JudgedRegion, Photograph, Visit
 from seagull_tune.web.stream import pieces_of
 
 
+NO_ANSWER = "(The model said nothing.)"
+
+
 @dataclass(frozen=True, eq=False)
 class Talk:
     """A visitor's conversation.
@@ -192,6 +195,8 @@ class Desk:
             for piece in pieces:
                 shown = Talk(session, (*talk.lines, (question, shown.lines[-1][1] + piece)))
                 yield shown
+            if not shown.lines[-1][1]:
+                yield Talk(session, (*talk.lines, (question, NO_ANSWER)))
         finally:
             pieces.close()
 

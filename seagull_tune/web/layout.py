@@ -73,7 +73,7 @@ def _photograph_side() -> dict[str, Any]:
     with gr.Row(elem_classes="tools"):
         parts["tool"] = gr.Radio(
             list(TOOLS), value=FIRST_TOOL, label="A click", show_label=False, container=False, elem_id="tool",
-            scale=3, min_width=230,
+            scale=3, min_width=310,
         )  # fmt: skip
         parts["everything"] = gr.Button("All regions", variant="primary", size="sm", elem_id="everything", min_width=90)
         parts["another"] = gr.UploadButton("Other photo", size="sm", elem_id="another", min_width=90)

@@ -50,14 +50,14 @@ def legend_html(by: str) -> str:
 
 
 def choices_of(visit: Visit) -> list[tuple[str, int]]:
-    """The regions as a list to choose from: number, name, quality; their indices."""
+    """The regions as a list to choose from: number, name where one was given, quality; and their indices."""
     return [(_choice(index, judged), index) for index, judged in enumerate(visit.regions)]
 
 
 def _choice(index: int, judged: JudgedRegion) -> str:
-    name = judged.name if judged.name != f"region {index + 1}" else "region"
+    name = "" if judged.name == f"region {index + 1}" else f"{judged.name} · "
     doubt = " (abstains)" if judged.assessment.abstain else ""
-    return f"{index + 1} · {name} · {judged.assessment.scores.quality:.2f}{doubt}"
+    return f"{index + 1} · {name}{judged.assessment.scores.quality:.2f}{doubt}"
 
 
 def card_html(visit: Visit) -> str:
