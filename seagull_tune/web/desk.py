@@ -28,7 +28,6 @@ from seagull_tune.segment import Segmenter
 from seagull_tune.web.state import HINTS, JudgedRegion, Photograph, Visit
 from seagull_tune.web.stream import pieces_of
 
-
 NO_ANSWER = "(The model said nothing.)"
 
 
