@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import PHONE
+from seagull_tune.infer.chat import ChatSession
+from tests.browser.conftest import PATIENCE, PHONE
 
 pytestmark = pytest.mark.browser
 
@@ -251,13 +254,39 @@ def test_two_visitors_see_their_own(open_page: Callable, photo: Path) -> None:
     assert first.locator("#regions label").count() == 1
 
 
-def test_a_tab_that_is_closed_in_the_middle_of_an_answer(open_page: Callable, photo: Path) -> None:
+def endless(session: ChatSession, question: str, region: None, on_text: Callable[[str], None], limit: int) -> str:
+    """An answer that ends only when somebody stops it."""
+    while True:
+        on_text("word ")
+        time.sleep(0.05)
+
+
+def answers_end() -> bool:
+    """Whether no answer is written any more, after a while at most."""
+    until = time.monotonic() + PATIENCE / 1000
+    while any(thread.name == "answer" for thread in threading.enumerate()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not any(thread.name == "answer" for thread in threading.enumerate())
+
+
+def test_an_answer_is_stopped_by_its_button_and_by_a_closed_tab(
+    open_page: Callable, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model stops writing, and the page goes on for the others."""
+    monkeypatch.setattr(ChatSession, "ask", endless)
     gone, stays = open_page(), open_page()
     upload(gone, photo)
     gone.fill("#question textarea", "How good is this photograph?")
     gone.press("#question textarea", "Enter")
-    gone.wait_for_selector("#chat .bot")
+    gone.locator("#chat .bot", has_text="word word").first.wait_for()
+    gone.click("#stop")
+    gone.locator("#chat .bot", has_text="(stopped)").first.wait_for()
+    assert answers_end()
+    gone.fill("#question textarea", "And now?")
+    gone.press("#question textarea", "Enter")
+    gone.locator("#chat .bot", has_text="word word").nth(1).wait_for()
     gone.close()
+    assert answers_end()
     upload(stays, photo)
     click_photo(stays, 0.45, 0.3)
     stays.wait_for_selector(".card")
