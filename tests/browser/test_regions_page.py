@@ -237,8 +237,8 @@ def test_by_keyboard_alone(open_page: Callable, photo: Path) -> None:
         seen.append(page.evaluate(_PLACE, PLACES))
     at = [seen.index(place) if place in seen else -1 for place in PLACES]
     assert -1 not in at and at == sorted(at), dict(zip(PLACES, at, strict=True))
-    page.focus("#tool input")
-    page.keyboard.press("ArrowRight")
+    page.locator("#tool input").nth(2).focus()
+    page.keyboard.press("Space")
     note_says(page, "opposite corner")
 
 
