@@ -90,15 +90,13 @@ def _visit(chromium: Any, url: str, photo: Path) -> dict[str, list[float]]:
     )  # fmt: skip
     box = page.locator("#photo img").bounding_box()
     for x, y in _PLACES:
-        note = page.locator("#note").inner_html()
-        card = page.locator("#card").inner_html()
+        # The sentence, not the component around it: that one changes as soon as the page begins to wait.
+        note = page.locator("#note .note").inner_text()
         timed(
             "numbers after a click",
             lambda x=x, y=y: page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"]),  # type: ignore[misc]
-            lambda note=note, card=card: page.wait_for_function(  # type: ignore[misc]
-                "([n, c]) => document.querySelector('#note').innerHTML !== n"
-                " || document.querySelector('#card').innerHTML !== c",
-                arg=[note, card],
+            lambda note=note: page.wait_for_function(  # type: ignore[misc]
+                "said => document.querySelector('#note .note').innerText !== said", arg=note
             ),
         )
     timed(

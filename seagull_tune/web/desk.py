@@ -6,7 +6,7 @@ knows gradio. Errors raised on purpose (``SeagullError``) are for the page to sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -176,7 +176,7 @@ class Desk:
 
     # -- conversation ---------------------------------------------------------------------------------------------
 
-    def ask(self, visit: Visit, talk: Talk, question: str) -> Iterator[Talk]:
+    def ask(self, visit: Visit, talk: Talk, question: str) -> Generator[Talk, None, None]:
         """Answers a question about the regions that it names, else about the chosen one, else the whole photograph.
 
         Gives the conversation after every piece of the answer. Whoever closes the iterator stops the model at its next

@@ -198,7 +198,7 @@ def _wire_conversation(on: Components, desk: Desk) -> Any:
         [on.send.click, on.question.submit], ask, [on.visitor, on.question], [on.chat, on.question],
         show_progress="hidden", **_MODEL,
     )  # fmt: skip
-    on.stop.click(lambda visitor: messages_of(visitor.talk), on.visitor, on.chat, cancels=[asking], **_LIGHT)
+    on.stop.click(lambda visitor: visitor.stop(), on.visitor, None, **_LIGHT)
     gr.on([on.restart.click, on.chat.clear], restart, on.visitor, on.chat, cancels=[asking], **_LIGHT)
     return asking
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from seagull_tune.errors import SeagullError
@@ -25,6 +25,7 @@ class Visitor:
     def __init__(self) -> None:
         self.visit = Visit()
         self.talk = Talk()
+        self._stop = Event()  # of the answer that is being written; another one has another
         self._changing = Lock()  # an event that is slow never overwrites what a later one did
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Visitor:
@@ -39,27 +40,41 @@ class Visitor:
                 self.visit = self.visit.says(str(error), problem=True)
             return self.visit
 
+    def stop(self) -> None:
+        """Ends the answer that is being written, at its next piece."""
+        self._stop.set()
+
     def forget_talk(self) -> None:
         """Ends the conversation: the photograph or the regions that it was about are gone."""
+        self.stop()
+        self._stop = Event()  # an answer that still runs no longer has a place to go
         self.talk = Talk()
 
     def ask(self, desk: Desk, question: str) -> Generator[Talk, None, None]:
-        """The conversation after every piece of an answer. Closing it leaves what was said so far, marked.
+        """The conversation after every piece of an answer; what was stopped, or closed, stays as far as it came.
 
         Raises:
             SeagullError: the question cannot be answered; the conversation is as it was before.
         """
-        before = self.talk
+        before, stop = self.talk, Event()
+        self._stop = stop
         complete = False
+        stream = desk.ask(self.visit, before, question)
         try:
-            for talk in desk.ask(self.visit, before, question):
+            for talk in stream:
+                if stop.is_set():
+                    break
                 self.talk = talk
                 yield talk
-            complete = True
+            else:
+                complete = True
         except SeagullError:
             self.talk, complete = before, True
             raise
         finally:
-            if not complete and self.talk.lines[len(before.lines) :]:
+            stream.close()
+            if not complete and self._stop is stop and self.talk.lines[len(before.lines) :]:
                 *lines, (asked, answer) = self.talk.lines
                 self.talk = Talk(self.talk.session, (*lines, (asked, answer.rstrip() + STOPPED)))
+        if not complete:
+            yield self.talk

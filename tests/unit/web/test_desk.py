@@ -188,6 +188,22 @@ def test_who_goes_away_stops_the_answer_and_nobody_else(
     assert not [thread for thread in threading.enumerate() if thread.name == "answer" and thread.is_alive()]
 
 
+def test_a_stopped_answer_stays_and_a_forgotten_one_does_not(
+    desk: Desk, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ChatSession, "ask", endless)
+    visitor = Visitor()
+    visitor.act(lambda _: visit)
+    stream = visitor.ask(desk, "How is it?")
+    next(stream), next(stream)
+    visitor.stop()
+    assert next(stream).lines == (("How is it?", "word" + STOPPED),) and list(stream) == []
+    stream = visitor.ask(desk, "And now?")
+    next(stream), next(stream)
+    visitor.forget_talk()
+    assert [talk.lines for talk in stream] == [()] and visitor.talk.lines == ()
+
+
 def test_two_visitors_at_once_get_their_own_answers(desk: Desk, visit: Visit) -> None:
     boxes = ["10,20,200,300", "0,0,50,50", "300,200,400,320", "100,100,180,160"]
     found: dict[str, Visit] = {}
