@@ -25,7 +25,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-build bench-calibration bench-loader bench-mfe bench-mfe-quality bench-roi bench-serve bench-startup bench-train wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-build bench-calibration bench-loader bench-mfe bench-mfe-quality bench-roi bench-serve bench-startup bench-train bench-web wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ bench-serve: $(READY) ## put the server under load: eight clients against one, a
 
 bench-startup: $(READY) ## time `import seagull_tune` and `seagull-tune --help`
 	$(PY) benchmarks/startup.py
+
+bench-web: $(READY) ## time the web page in the system's Chromium: first paint, numbers after a click (ARGS='--model DIR')
+	$(PY) benchmarks/web_latency.py $(ARGS)
 
 wheel: $(READY) ## build the wheel into dist/
 	$(PY) -m uv build --wheel --out-dir dist || $(PY) -m pip wheel --no-deps --wheel-dir dist .

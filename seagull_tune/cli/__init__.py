@@ -5,10 +5,22 @@ Nothing heavy is imported before a command runs, so that ``--help`` answers at o
 
 from __future__ import annotations
 
-from seagull_tune.cli import answers, assess, calibrating, data, exchange, measuring, merging, running, serving, talking
+from seagull_tune.cli import (
+    answers,
+    assess,
+    calibrating,
+    data,
+    exchange,
+    measuring,
+    merging,
+    running,
+    serving,
+    talking,
+    web,
+)
 from seagull_tune.cli.app import app, main
 
 __all__ = [
     "answers", "app", "assess", "calibrating", "data", "exchange", "main", "measuring", "merging", "running", "serving",
-    "talking",
+    "talking", "web",
 ]  # fmt: skip

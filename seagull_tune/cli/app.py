@@ -60,7 +60,8 @@ class Commands(TyperGroup):
 
 ORDER = (
     "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
-    "finetune", "calibrate", "merge", "convert", "evaluate", "compare", "assess", "ask", "chat", "serve", "doctor",
+    "finetune", "calibrate", "merge", "convert", "evaluate", "compare", "assess", "ask", "chat", "serve", "web",
+    "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

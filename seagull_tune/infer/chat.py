@@ -32,6 +32,27 @@ DEFAULT_NEW_TOKENS = 128
 _NAME = re.compile(r"[^\W_](?:[\w .-]*[^\W_])?")
 
 
+def check_name(name: str, taken: Sequence[str]) -> str:
+    """The name of a region, without surrounding blanks.
+
+    Args:
+        name: as it was typed.
+        taken: names of the other regions.
+
+    Raises:
+        RegionError: it is taken, whatever the case of its letters, or cannot be a name.
+    """
+    name = name.strip()
+    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        raise RegionError(
+            f"{name[: MAX_NAME + 10]!r} cannot name a region; allowed: letters, digits, blanks, '.', '_' and '-', "
+            f"with a letter or digit at both ends, at most {MAX_NAME} characters."
+        )
+    if name.lower() in (known.lower() for known in taken):
+        raise RegionError(f"There is a region {name!r} already; choose another name.")
+    return name
+
+
 class ChatSession:
     """A conversation about one photograph.
 
@@ -100,12 +121,25 @@ class ChatSession:
             raise RegionError(
                 f"The region belongs to an image of {region.width}x{region.height} pixels; this has {width}x{height}."
             )
-        chosen = self._checked_name(name.strip() or f"region {len(self._regions) + 1}")
+        chosen = check_name(name.strip() or f"region {len(self._regions) + 1}", self._names)
         self._regions.append(region)
         self._names.append(chosen)
         self._current = len(self._regions) - 1
         self._encoded = None
         return chosen
+
+    def rename(self, names: Sequence[str]) -> None:
+        """Calls the regions otherwise from now on; turns that spoke of them still mean them.
+
+        Args:
+            names: one per region, all different.
+
+        Raises:
+            RegionError: another number of names, or a name that is there twice or cannot be one.
+        """
+        if len(names) != len(self._regions):
+            raise RegionError(f"{len(names)} names for {len(self._regions)} regions; one each is needed.")
+        self._names = [check_name(name, names[:index]) for index, name in enumerate(names)]
 
     def use(self, region: str | int | None) -> None:
         """Makes a region the current one: by name, by number (from 1, as shown), or None for the whole image.
@@ -298,16 +332,6 @@ class ChatSession:
         session._current = None if history.current is None else history.current - 1
         session._turns = history.messages()
         return session
-
-    def _checked_name(self, name: str) -> str:
-        if len(name) > MAX_NAME or not _NAME.fullmatch(name):
-            raise RegionError(
-                f"{name[: MAX_NAME + 10]!r} cannot name a region; allowed: letters, digits, blanks, '.', '_' and '-', "
-                f"with a letter or digit at both ends, at most {MAX_NAME} characters."
-            )
-        if name.lower() in (known.lower() for known in self._names):
-            raise RegionError(f"There is a region {name!r} already; choose another name.")
-        return name
 
     def _index_of(self, region: str | int) -> int:
         if isinstance(region, str) and not region.strip().isdecimal():

@@ -1,0 +1,107 @@
+"""The page, served with a tiny model, in the system's own Chromium; screenshots as an output of the tests.
+
+Set ``SEAGULL_TUNE_SCREENSHOTS`` to a folder to keep the screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from seagull_tune.config.web import WebConfig
+from seagull_tune.infer.assessor import RegionAssessor
+from seagull_tune.segment import build_segmenter
+from tests.tiny import make_tiny_model
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PATIENCE = 60_000
+"""Milliseconds that a step may take on a busy machine."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium, or the reason why there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
+    with playwright.sync_playwright() as driver:
+        # In containers Chromium has no sandbox of its own to use.
+        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def page_url() -> Iterator[str]:
+    """The page with a tiny model, on a free port."""
+    pytest.importorskip("gradio", reason="gradio is not installed (extra web)")
+    from seagull_tune.web.desk import Desk
+    from seagull_tune.web.server import serving
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = WebConfig(port=port, max_new_tokens=16, max_pixels=4_000_000, max_upload_mb=8)
+    desk = Desk(RegionAssessor(*make_tiny_model(), name="tiny@0"), build_segmenter("graph"), config)
+    with serving(desk, config) as page:
+        yield page.url
+
+
+@pytest.fixture
+def open_page(browser: Any, page_url: str) -> Iterator[Callable[..., Any]]:
+    """Opens the page as a new visitor: ``open_page(PHONE)``. Nothing may be fetched from anywhere else."""
+    contexts, foreign, errors = [], [], []
+
+    def call(viewport: dict[str, int] | None = None) -> Any:
+        context = browser.new_context(viewport=viewport or DESKTOP, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: foreign.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(page_url)
+        page.wait_for_selector("#upload")
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    ours = (page_url, "data:", "blob:")
+    assert [url for url in foreign if not url.startswith(ours)] == []
+    assert errors == []
+
+
+@pytest.fixture
+def shoot(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """Takes a screenshot of the whole page: ``shoot(page, "card")``."""
+    kept = os.environ.get("SEAGULL_TUNE_SCREENSHOTS")
+    folder = Path(kept) if kept else tmp_path / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def call(page: Any, name: str) -> Path:
+        path = folder / f"{name}.png"
+        page.wait_for_timeout(500)  # what fades in is there
+        page.screenshot(path=path, full_page=True)
+        return path
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photograph of 1500x1000 pixels, larger than it is shown."""
+    path = tmp_path_factory.mktemp("photos") / "holiday.jpg"
+    picture = Image.fromarray(np.ascontiguousarray(skimage.data.astronaut()[:340, :510]))
+    picture.resize((1500, 1000), Image.Resampling.BICUBIC).save(path, quality=95)
+    return path
