@@ -1,4 +1,7 @@
-"""The region assessor: one photograph, many regions, numbers and words. The photograph is encoded once."""
+"""The region assessor: one photograph, many regions, numbers and words. The photograph is encoded once.
+
+Regions go through the vision side and the language model in chunks, so that memory does not grow with their number.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ from seagull_tune.instructions.parsing import parse_answer
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora
-from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
+from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.records import Message, Part, Region, RegionAssessment, Scores
-from seagull_tune.regions.masks import decode_all
+from seagull_tune.regions.masks import MAX_REGIONS, decode_all
 
 TEXT_TASK = "description"
 _MAX_TEXT_TOKENS = 72
@@ -33,12 +36,12 @@ class EncodedPhotograph:
     """One photograph's regions after the vision side; everything asked about them starts here.
 
     Attributes:
-        statistics: the front's result.
+        grid: (1, N, C) what the image tokens are made of.
         tokens: (R, T, D) region tokens, at the extractor's own scale.
         size: (height, width) that the tower saw.
     """
 
-    statistics: Front
+    grid: Tensor
     tokens: Tensor
     size: tuple[int, int]
 
@@ -51,7 +54,7 @@ class RegionAssessor:
         name: model id that the answers carry.
         prompts: the texts it was tuned with; None takes the shipped ones.
         bf16: run the language model in bfloat16: faster on recent processors, scores move in the third digit.
-        chunk: regions that the language model reads together; bounds memory.
+        chunk: regions that are read together; bounds memory.
     """
 
     def __init__(
@@ -111,16 +114,14 @@ class RegionAssessor:
 
         Args:
             image: uint8 (H, W, 3) sRGB, or a file.
-            regions: at least one, of the photograph's size.
+            regions: of the photograph's size, 1 to :data:`~seagull_tune.regions.masks.MAX_REGIONS`. They may overlap.
             text: also let the model describe regions in words (slower): all of them, or those with these indices.
 
         Raises:
             DataError: the photograph cannot be used.
-            RegionError: a region cannot be used, or none was given.
+            RegionError: a region cannot be used, none was given, or too many.
         """
         pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
-        if not regions:
-            raise RegionError("No region was given; at least one is needed.")
         with self.running():
             encoded = self.encode(pixels, regions)
             scores = self._read(encoded)
@@ -140,7 +141,7 @@ class RegionAssessor:
 
     def _read(self, encoded: EncodedPhotograph) -> list[Scores]:
         """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph."""
-        prefix = self._reader.open(self.model.project_image(encoded.statistics.grid))
+        prefix = self._reader.open(self.model.project_image(encoded.grid))
         chunks = self.loud_tokens(encoded).split(self.chunk)
         return [score for chunk in chunks for score in self._reader.read(prefix, chunk)]
 
@@ -149,17 +150,24 @@ class RegionAssessor:
         return self.model.speak_regions(encoded.tokens)
 
     def encode(self, image: np.ndarray, regions: Sequence[Region]) -> EncodedPhotograph:
-        """Runs the vision side for a photograph uint8 (H, W, 3) and its regions."""
-        for region in regions:
-            if (region.height, region.width) != image.shape[:2]:
-                raise RegionError(
-                    f"Region {region.name!r} belongs to an image of {region.width}x{region.height} pixels; "
-                    f"this one is {image.shape[1]}x{image.shape[0]}."
-                )
-        inputs = to_device(visual_tensors([self.processor.visual(image, decode_all(regions))]), self.device)
-        statistics = self.model.encode_front(**inputs)
-        size = (int(inputs["pixel_values"][0].shape[-2]), int(inputs["pixel_values"][0].shape[-1]))
-        return EncodedPhotograph(statistics, self.model.encode_regions(statistics), size)
+        """Runs the vision side for a photograph uint8 (H, W, 3) and its regions.
+
+        Raises:
+            DataError, RegionError: as :meth:`assess`.
+        """
+        check_regions(regions, *image.shape[:2])
+        # Tokens that depend on the other regions would change with the chunk: such an extractor reads one at a time.
+        step = 1 if self.model.mfe.mixes_regions else self.chunk
+        maps: Sequence[Sequence[Tensor]] = []
+        tokens: list[Tensor] = []
+        for first in range(0, len(regions), step):
+            masks = decode_all(regions[first : first + step])
+            inputs = to_device(visual_tensors([self.processor.visual(image, masks)]), self.device)
+            pixels = inputs.pop("pixel_values")
+            maps = maps or self.model.vision_tower(pixels)
+            front = self.model.observe(maps, **inputs)
+            tokens.append(self.model.encode_regions(front))
+        return EncodedPhotograph(front.grid, torch.cat(tokens), (int(pixels[0].shape[-2]), int(pixels[0].shape[-1])))
 
     def describe(self, encoded: EncodedPhotograph, chosen: Sequence[int]) -> list[str]:
         """The model's own words about some regions of an encoded photograph, greedily chosen, ``chunk`` at a time.
@@ -172,7 +180,7 @@ class RegionAssessor:
         question = question_parts(self.prompts.task(TEXT_TASK).questions[0], 0)
         messages = (system_message(self.prompts), Message("user", (Part(image=True), *question)))
         ids = torch.tensor([self.processor.encode(messages, add_generation_prompt=True).input_ids], device=self.device)
-        image_tokens = self.model.project_image(encoded.statistics.grid)
+        image_tokens = self.model.project_image(encoded.grid)
         chunks = self.loud_tokens(encoded)[list(chosen)].split(self.chunk)
         return [text for regions in chunks for text in self._continue(ids, image_tokens, regions)]
 
@@ -197,3 +205,24 @@ class RegionAssessor:
         """While the model answers: no gradients; bfloat16 where it was asked for."""
         with torch.inference_mode():
             yield
+
+
+def check_regions(regions: Sequence[Region], height: int, width: int) -> None:
+    """Refuses what cannot be judged of a photograph of ``height`` x ``width`` pixels.
+
+    Raises:
+        RegionError: no region, too many, or one of another size.
+    """
+    if not regions:
+        raise RegionError("No region was given; at least one is needed.")
+    if len(regions) > MAX_REGIONS:
+        raise RegionError(
+            f"{len(regions):,} regions of one photograph were given; allowed: {MAX_REGIONS:,}. Ask about some of them "
+            "at a time."
+        )
+    for region in regions:
+        if (region.height, region.width) != (height, width):
+            raise RegionError(
+                f"Region {region.name!r} belongs to an image of {region.width}x{region.height} pixels; "
+                f"this one is {width}x{height}."
+            )

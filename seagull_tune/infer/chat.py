@@ -211,7 +211,7 @@ class ChatSession:
             photograph = self._photograph()
             regions = assessor.loud_tokens(photograph)[mentions]  # (M, T, D)
             embeddings = model.embed(
-                ids, model.project_image(photograph.statistics.grid), regions,
+                ids, model.project_image(photograph.grid), regions,
                 torch.tensor([len(mentions)], device=ids.device),
             )  # fmt: skip
             generated = model.generate(

@@ -160,7 +160,7 @@ def test_a_tree_equals_its_branches_read_alone(case: Case) -> None:
     embeddings = torch.randn(3, len(tree.input_ids), width, generator=generator)
     lineages = [[0, 1, 2], [0, 1, 2, 3, 4], [5], [0, 1, 2, 6, 7, 8]]
     with torch.no_grad():
-        logits = SharedPrefix(model, prefix).read(tree, embeddings, tree.ends)
+        logits = model.word_logits(SharedPrefix(model, prefix, tree).read(embeddings, tree.ends))
         for row in range(3):
             for branch, lineage in enumerate(lineages):
                 whole = torch.cat([prefix[0], embeddings[row, lineage]])
