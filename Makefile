@@ -6,6 +6,7 @@ PY    := $(VENV)/bin/python
 READY := $(VENV)/.ready
 STEPS ?=
 DATA  ?=
+MODEL ?=
 ARGS  ?=
 
 # The first of these that is Python 3.11 or newer; choose another one with `make PYTHON=/path/to/python ...`.
@@ -24,11 +25,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-build bench-loader bench-mfe bench-mfe-quality bench-roi bench-startup bench-train wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-ask bench-build bench-loader bench-mfe bench-mfe-quality bench-roi bench-startup bench-train wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  Variables: PYTHON=python3.12  STEPS=100 (a shorter quickstart)  DATA=DIR  ARGS='--more options'"
+	@echo "  Variables: PYTHON=python3.12  STEPS=100 (a shorter quickstart)  DATA=DIR  MODEL=DIR  ARGS='--more options'"
 
 setup: $(READY) ## make .venv and install the pinned requirements and the package
 
@@ -75,6 +76,9 @@ format: $(READY) ## let ruff format and sort imports
 bench-roi: $(READY) ## train and measure the ROI model on DATA=DIR (images/ and regions/), into runs/bench-roi
 	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-roi DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
 	$(PY) benchmarks/bench_roi.py --data "$(DATA)" --out runs/bench-roi $(if $(STEPS),--steps $(STEPS)) $(ARGS)
+
+bench-ask: $(READY) ## the assessor against one region and task at a time (tuned model: MODEL=DIR, else the quickstart's)
+	$(PY) -m benchmarks.ask_speed $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 bench-build: $(READY) ## measure how fast data sets are built and how small they are (photographs: DATA=DIR, else built in)
 	$(PY) benchmarks/build_rate.py $(if $(DATA),--data "$(DATA)") $(ARGS)

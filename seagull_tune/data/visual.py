@@ -191,7 +191,9 @@ def visual_inputs(
         # One by one: at the photograph's own size, floats of all masks would take most of the memory.
         soft = np.stack([cv2.resize(m.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA) for m in masks])
     patches, patch_masks = _read_patches(image, masks, patch_size, patches_per_region)
-    return VisualInputs(normalised(small, mean, std), soft.astype(np.float32, copy=False), region_geometry(masks), patches, patch_masks)
+    return VisualInputs(
+        normalised(small, mean, std), soft.astype(np.float32, copy=False), region_geometry(masks), patches, patch_masks
+    )
 
 
 def normalised(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:

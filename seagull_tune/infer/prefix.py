@@ -2,8 +2,8 @@
 
 What a question says before it comes to its region is the same for every region: it is read once too, with the prefix.
 
-Legend: Q regions, T tokens of the prefix, S tokens of the tree, C of them common to all regions, N places that are read,
-D width.
+Legend: Q regions, T tokens of the prefix, S tokens of the tree, C of them common to all regions, N places that are
+read, D width.
 """
 
 from __future__ import annotations

@@ -90,7 +90,9 @@ class ScoreReader:
             image_tokens: (1, N, D), at the language model's scale.
         """
         tree = self._questions.tree
-        ids = torch.tensor([[*self._questions.prefix, *tree.input_ids[tree.common].tolist()]], device=image_tokens.device)
+        ids = torch.tensor(
+            [[*self._questions.prefix, *tree.input_ids[tree.common].tolist()]], device=image_tokens.device
+        )
         none = image_tokens.new_zeros((0, self._model.config.n_region_tokens, image_tokens.shape[-1]))
         counts = torch.zeros(1, dtype=torch.long, device=ids.device)
         embeddings = self._model.embed(ids, image_tokens, none, counts)
@@ -104,11 +106,10 @@ class ScoreReader:
             prefix: from :meth:`open`.
             region_tokens: (R, T, D), at the language model's scale.
         """
-        tree = self._questions.tree
+        tree, model = self._questions.tree, self._model
         hidden = prefix.read(self._embed(tree.input_ids[tree.own], region_tokens), tree.ends)  # (R, branches, D)
-        words = [
-            self._model.word_logits(hidden[:, place], ids).float() for place, ids in enumerate(self._questions.candidates)
-        ]
+        candidates = enumerate(self._questions.candidates)
+        words = [model.word_logits(hidden[:, place], ids).float() for place, ids in candidates]
         quality, importance = words[0].softmax(dim=1), words[1].softmax(dim=1)
         types = (words[2][:, :-1] - words[2][:, -1:]).sigmoid()[:, :, None]  # (R, 8, 1)
         severities = torch.stack(words[3:], dim=1).softmax(dim=2)  # (R, 8, 5), if there
