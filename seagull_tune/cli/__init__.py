@@ -5,7 +5,7 @@ Nothing heavy is imported before a command runs, so that ``--help`` answers at o
 
 from __future__ import annotations
 
-from seagull_tune.cli import answers, data, exchange, merging, running
+from seagull_tune.cli import answers, data, exchange, merging, running, schema
 from seagull_tune.cli.app import app, main
 
-__all__ = ["answers", "app", "data", "exchange", "main", "merging", "running"]
+__all__ = ["answers", "app", "data", "exchange", "main", "merging", "running", "schema"]

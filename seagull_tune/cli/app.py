@@ -60,7 +60,8 @@ class Commands(TyperGroup):
 
 ORDER = (
     "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
-    "finetune", "merge", "convert", "evaluate", "assess", "ask", "chat", "doctor",
+    "finetune", "merge", "convert", "evaluate", "assess", "ask", "chat", "schema",
+    "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from torch import Tensor
 from seagull_tune.data.processor import SeagullProcessor, to_device, visual_tensors
 from seagull_tune.errors import ConfigError, RegionError
 from seagull_tune.images import read_image
+from seagull_tune.infer.grammar import JsonGrammar
 from seagull_tune.infer.scoring import ScoreReader, direct_scores
 from seagull_tune.instructions.converse import question_parts, system_message
 from seagull_tune.instructions.parsing import parse_answer
+from seagull_tune.instructions.structured import JsonAnswer, read_json_answer
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora
@@ -28,6 +31,7 @@ from seagull_tune.records import Message, Part, Region, RegionAssessment, Scores
 from seagull_tune.regions.masks import MAX_REGIONS, decode_all
 
 TEXT_TASK = "description"
+JSON_TASK = "json_answer"
 _MAX_TEXT_TOKENS = 72
 
 
@@ -175,16 +179,56 @@ class RegionAssessor:
         Args:
             chosen: indices of the regions.
         """
+        return self._say(encoded, chosen, self.question(TEXT_TASK))
+
+    def answer_in_json(self, image: np.ndarray | str | Path, regions: Sequence[Region]) -> list[JsonAnswer]:
+        """The model's own JSON about regions of one photograph, in their order; a grammar keeps it valid.
+
+        Args:
+            image, regions: as of :meth:`assess`.
+
+        Raises:
+            DataError, RegionError: as :meth:`assess`; or the model's prompts have no question for JSON.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
+        question, grammar = self.question(JSON_TASK), self.json_grammar
+        with self.running():
+            texts = self._say(self.encode(pixels, regions), range(len(regions)), question, grammar)
+        return [read_json_answer(text) for text in texts]
+
+    @cached_property
+    def json_grammar(self) -> JsonGrammar:
+        """The form of a JSON answer, for this model's tokenizer.
+
+        Raises:
+            MissingDependencyError: xgrammar is not installed.
+        """
+        return JsonGrammar(self.processor.tokenizer, len(self.model.get_input_embeddings().weight))
+
+    def question(self, task: str) -> Message:
+        """The canonical question of a task about the first region that is mentioned, with the image before it.
+
+        Raises:
+            DataError: the model's prompts have no such task.
+        """
+        return Message("user", (Part(image=True), *question_parts(self.prompts.task(task).questions[0], 0)))
+
+    def _say(
+        self, encoded: EncodedPhotograph, chosen: Sequence[int], question: Message, grammar: JsonGrammar | None = None
+    ) -> list[str]:
+        """Greedy answers to one question about each of some regions, ``chunk`` at a time."""
         if not chosen:
             return []
-        question = question_parts(self.prompts.task(TEXT_TASK).questions[0], 0)
-        messages = (system_message(self.prompts), Message("user", (Part(image=True), *question)))
+        messages = (system_message(self.prompts), question)
         ids = torch.tensor([self.processor.encode(messages, add_generation_prompt=True).input_ids], device=self.device)
         image_tokens = self.model.project_image(encoded.grid)
         chunks = self.loud_tokens(encoded)[list(chosen)].split(self.chunk)
-        return [text for regions in chunks for text in self._continue(ids, image_tokens, regions)]
+        return [text for regions in chunks for text in self._continue(ids, image_tokens, regions, grammar)]
 
-    def _continue(self, ids: Tensor, image_tokens: Tensor, regions: Tensor) -> list[str]:
+    def _continue(
+        self, ids: Tensor, image_tokens: Tensor, regions: Tensor, grammar: JsonGrammar | None = None
+    ) -> list[str]:
         """Greedy continuations of one prompt (1, L) for several regions (R, T, D)."""
         count = len(regions)
         embeddings = self.model.embed(
@@ -193,10 +237,12 @@ class RegionAssessor:
         )  # fmt: skip
         tokenizer = self.processor.tokenizer
         generated = self.model.generate(
-            inputs_embeds=embeddings, max_new_tokens=_MAX_TEXT_TOKENS, do_sample=False,
+            inputs_embeds=embeddings, do_sample=False,
+            max_new_tokens=_MAX_TEXT_TOKENS if grammar is None else grammar.max_new_tokens,
             attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device),
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=self.processor.padding_id,
+            logits_processor=None if grammar is None else grammar.processors(),
         )  # fmt: skip
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 

@@ -17,8 +17,10 @@ from transformers import PreTrainedTokenizerBase, TextStreamer
 from seagull_tune.errors import DataError, RegionError, did_you_mean
 from seagull_tune.files import is_unicode
 from seagull_tune.images import read_image
-from seagull_tune.infer.assessor import EncodedPhotograph, RegionAssessor
+from seagull_tune.infer.assessor import JSON_TASK, EncodedPhotograph, RegionAssessor
+from seagull_tune.infer.grammar import JsonGrammar
 from seagull_tune.instructions.converse import free_turn, system_message
+from seagull_tune.instructions.structured import JsonAnswer, read_json_answer
 from seagull_tune.records import Message, Part, Region, RegionAssessment
 from seagull_tune.regions.boxes import box_region
 
@@ -146,6 +148,31 @@ class ChatSession:
         self._remember(turn, answer)
         return answer
 
+    def ask_in_json(self, question: str = "", region: str | int | None = None) -> JsonAnswer:
+        """Asks for JSON about a region; a grammar keeps the answer valid. Both become part of the conversation.
+
+        Args:
+            question: in the user's own words; "" takes the one that the model was tuned with.
+            region: as of :meth:`ask`.
+
+        Raises:
+            DataError, RegionError: as :meth:`ask`; or there is no region, or no question for JSON in the prompts.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        about = self._current if region is None else self._index_of(region)
+        if not question:
+            if about is None:
+                raise RegionError("JSON is about a region; add one first, or name one.")
+            mark = f"<region {about + 1}>"
+            question = self.assessor.prompts.task(JSON_TASK).questions[0].replace("{region}", mark)
+        turn = self._turn(question, about)
+        messages = [system_message(self.assessor.prompts), *self._turns, turn]
+        grammar = self.assessor.json_grammar
+        streamer = _Pieces(self.assessor.processor.tokenizer, None)
+        answer = self._generate(messages, streamer, grammar.max_new_tokens, grammar)
+        self._remember(turn, answer)
+        return read_json_answer(answer)
+
     def assess(self, region: str | int | None = None) -> list[RegionAssessment]:
         """Numbers for one region, or for all of the conversation.
 
@@ -198,7 +225,13 @@ class ChatSession:
             self._encoded = self.assessor.encode(self.image, regions)
         return self._encoded
 
-    def _generate(self, messages: Sequence[Message], streamer: _Pieces, max_new_tokens: int) -> str:
+    def _generate(
+        self,
+        messages: Sequence[Message],
+        streamer: _Pieces,
+        max_new_tokens: int,
+        grammar: JsonGrammar | None = None,
+    ) -> str:
         assessor = self.assessor
         model, tokenizer = assessor.model, assessor.processor.tokenizer
         encoded = assessor.processor.encode(messages, add_generation_prompt=True)
@@ -218,6 +251,7 @@ class ChatSession:
                 inputs_embeds=embeddings, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens,
                 do_sample=False, streamer=streamer, eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=assessor.processor.padding_id,
+                logits_processor=None if grammar is None else grammar.processors(),
             )  # fmt: skip
         return str(tokenizer.decode(generated[0], skip_special_tokens=True)).strip()
 
