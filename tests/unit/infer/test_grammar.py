@@ -111,8 +111,9 @@ def test_a_conversation_in_json(assessor: RegionAssessor, image: np.ndarray) -> 
     assert session.ask_in_json() == expected
     assert session.turns[0].text == "<image>Assess <region 1> as JSON."
     assert read_json_answer(session.turns[1].text) == expected
-    session.ask_in_json("And how is the face, as JSON?")
-    assert session.turns[2].text == "And how is the <region 1>, as JSON?"
+    session.reset()
+    session.ask_in_json("How is the face, as JSON?")
+    assert session.turns[0].text == "<image>How is the <region 1>, as JSON?"
 
 
 def test_without_xgrammar(monkeypatch: pytest.MonkeyPatch) -> None:
