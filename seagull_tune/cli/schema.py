@@ -41,7 +41,11 @@ def schema(
     if out is None:
         typer.echo(text)
         return
-    from seagull_tune.files import atomic_write_text
+    from seagull_tune.errors import DataError
+    from seagull_tune.files import atomic_write_text, why_not_written
 
-    atomic_write_text(out, text + "\n")
+    try:
+        atomic_write_text(out, text + "\n")
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {why_not_written(error)}.") from error
     say(f"Schema: {out}")
