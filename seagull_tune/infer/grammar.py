@@ -33,7 +33,7 @@ class JsonGrammar:
 
     Args:
         tokenizer: of the language model; fast.
-        vocabulary: how many logits the model gives; at least the tokenizer's own ids.
+        vocabulary: how many logits the model gives. Ids beyond them are placeholders, which are never said.
 
     Raises:
         MissingDependencyError: xgrammar is not installed.
