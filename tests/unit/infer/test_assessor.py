@@ -239,7 +239,7 @@ def test_bad_inputs(assessor: RegionAssessor, image: np.ndarray, tmp_path: Path)
 def test_bad_checkpoints_and_devices(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a Seagull-Tune checkpoint"):
         RegionAssessor.from_pretrained(tmp_path)
-    LlamaConfig(hidden_size=8, num_hidden_layers=1).save_pretrained(tmp_path)  # a model, but not one of ours
+    LlamaConfig(hidden_size=32, num_hidden_layers=1).save_pretrained(tmp_path)  # a model, but not one of ours
     (tmp_path / "model.safetensors").write_bytes((folder / "trained.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="not a Seagull-Tune checkpoint"):
         RegionAssessor.from_pretrained(tmp_path)
