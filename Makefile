@@ -25,7 +25,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-build bench-calibration bench-loader bench-mfe bench-mfe-quality bench-roi bench-serve bench-startup bench-train bench-web wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-ask bench-build bench-calibration bench-loader bench-mfe bench-mfe-quality bench-roi bench-serve bench-startup bench-train bench-web wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,8 @@ bench-roi: $(READY) ## train and measure the ROI model on DATA=DIR (images/ and 
 bench-calibration: $(READY) ## calibration error of MODEL=DIR before and after calibrating, on the test photographs of DATA=DIR
 	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-calibration DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
 	$(PY) -m benchmarks.calibration --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+bench-ask: $(READY) ## the assessor against one region and task at a time (tuned model: MODEL=DIR, else the quickstart's)
+	$(PY) -m benchmarks.ask_speed $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 bench-build: $(READY) ## measure how fast data sets are built and how small they are (photographs: DATA=DIR, else built in)
 	$(PY) benchmarks/build_rate.py $(if $(DATA),--data "$(DATA)") $(ARGS)

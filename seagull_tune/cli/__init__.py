@@ -14,6 +14,7 @@ from seagull_tune.cli import (
     measuring,
     merging,
     running,
+    schema,
     serving,
     talking,
     web,
@@ -21,6 +22,6 @@ from seagull_tune.cli import (
 from seagull_tune.cli.app import app, main
 
 __all__ = [
-    "answers", "app", "assess", "calibrating", "data", "exchange", "main", "measuring", "merging", "running", "serving",
-    "talking", "web",
+    "answers", "app", "assess", "calibrating", "data", "exchange", "main", "measuring", "merging", "running", "schema",
+    "serving", "talking", "web",
 ]  # fmt: skip

@@ -42,11 +42,16 @@ Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.
 
 
 @app.command(
-    epilog=example('seagull-tune ask photo.jpg "How is the quality of this region?" --box 10,20,200,300'),
+    epilog=example(
+        'seagull-tune ask photo.jpg "How is the quality of this region?" --box 10,20,200,300',
+        "seagull-tune ask photo.jpg --json --box 10,20,200,300",
+    )
 )
 def ask(
     image: Photograph,
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="In your own words.")],
+    question: Annotated[
+        str, typer.Argument(metavar="[QUESTION]", help="In your own words; may be left out with --json.")
+    ] = "",
     model: ModelOption = None,
     box: BoxOption = None,
     point: PointOption = None,
@@ -55,13 +60,20 @@ def ask(
     rle: RleOption = None,
     sam_checkpoint: SamCheckpointOption = None,
     sam_type: SamTypeOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Let the model answer in JSON, which a grammar keeps valid (extra json).")
+    ] = False,
     device: DeviceOption = None,
     max_pixels: MaxPixelsOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Ask one question about one region of a photograph; the answer appears as it is written."""
+    """Ask one question about one region of a photograph; the answer appears as it is written.
+
+    With --json the model itself writes an object of the form that `seagull-tune schema model` describes. For numbers,
+    use `assess`.
+    """
     from seagull_tune.config.answer import AnswerConfig
 
     changes = answer_changes(model, device, max_pixels, sam_checkpoint, sam_type)
@@ -69,13 +81,18 @@ def ask(
     query = Regions(box, point, polygon, mask, rle).query()
     if dry_run:
         about = "the whole image" if query.empty else str(query)
-        show_plan(settings, f"Ask {require_model(settings)} about {image}: {question!r}", f"  region: {about}")
+        show_plan(
+            settings,
+            f"Ask {require_model(settings)} about {image}: {question or 'its JSON answer'!r}",
+            f"  region: {about}",
+        )
         return
     from seagull_tune.images import read_image
     from seagull_tune.infer.chat import ChatSession, check_question
     from seagull_tune.regions.boxes import box_region
 
-    check_question(question)
+    if question or not as_json:
+        check_question(question)
     pixels = read_image(image, settings.max_pixels)
     height, width = pixels.shape[:2]
     if query.empty:
@@ -87,6 +104,9 @@ def ask(
         raise RegionError(f"{len(found)} regions were named; `ask` is about one. Use `seagull-tune chat` for several.")
     session = ChatSession(load_assessor(settings), pixels)
     session.add_region(found[0])
+    if as_json:
+        typer.echo(session.ask_in_json(question).model_dump_json())
+        return
     session.ask(question, on_text=show_piece, max_new_tokens=settings.max_new_tokens)
     typer.echo()
 

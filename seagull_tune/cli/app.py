@@ -61,7 +61,7 @@ class Commands(TyperGroup):
 ORDER = (
     "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
     "finetune", "calibrate", "merge", "convert", "evaluate", "compare", "assess", "ask", "chat", "serve", "web",
-    "doctor",
+    "schema", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -37,7 +37,7 @@ class Engine(StrictModel):
     Attributes:
         device: ``cpu``, ``cuda``, ``mps``; None takes a GPU where there is one.
         bf16: run the language model in bfloat16: faster on recent processors, scores move in the third digit.
-        chunk: regions that the language model reads together; bounds memory.
+        chunk: regions that are read together; bounds memory.
     """
 
     device: str | None = None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -117,3 +117,13 @@ class DoctorConfig(StrictModel):
     """
 
     sam_checkpoint: Path | None = None
+
+
+class SchemaConfig(StrictModel):
+    """What `schema` prints.
+
+    Attributes:
+        kind: ``line``: of one line of `assess`; ``model``: of the language model's own JSON answer.
+    """
+
+    kind: Literal["line", "model"] = "line"

@@ -185,12 +185,15 @@ def visual_inputs(
     check_picture(image, masks)
     height, width = image.shape[:2]
     h, w = fit_size(height, width, max_side)
-    small, soft = image, masks.astype(np.float32)
+    small, soft = image, masks
     if (h, w) != (height, width):
         small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-        soft = np.stack([cv2.resize(m, (w, h), interpolation=cv2.INTER_AREA) for m in soft])
+        # One by one: at the photograph's own size, floats of all masks would take most of the memory.
+        soft = np.stack([cv2.resize(m.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA) for m in masks])
     patches, patch_masks = _read_patches(image, masks, patch_size, patches_per_region)
-    return VisualInputs(normalised(small, mean, std), soft, region_geometry(masks), patches, patch_masks)
+    return VisualInputs(
+        normalised(small, mean, std), soft.astype(np.float32, copy=False), region_geometry(masks), patches, patch_masks
+    )
 
 
 def normalised(image: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:

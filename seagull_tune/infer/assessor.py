@@ -1,10 +1,14 @@
-"""The region assessor: one photograph, many regions, numbers and words. The photograph is encoded once."""
+"""The region assessor: one photograph, many regions, numbers and words. The photograph is encoded once.
+
+Regions go through the vision side and the language model in chunks, so that memory does not grow with their number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +18,21 @@ from torch import Tensor
 from seagull_tune.data.processor import SeagullProcessor, to_device, visual_tensors
 from seagull_tune.errors import ConfigError, RegionError
 from seagull_tune.images import read_image
+from seagull_tune.infer.grammar import JsonGrammar
 from seagull_tune.infer.scoring import ScoreReader, direct_scores
 from seagull_tune.instructions.converse import question_parts, system_message
 from seagull_tune.instructions.parsing import parse_answer
+from seagull_tune.instructions.structured import JsonAnswer, read_json_answer
 from seagull_tune.instructions.templates import PromptLibrary, load_prompts
 from seagull_tune.model.calibration import Calibration, load_calibration
 from seagull_tune.model.checkpoint import CALIBRATED, PROMPTS_FOLDER, load_checkpoint, model_id
 from seagull_tune.model.lora import merge_lora
-from seagull_tune.model.modeling import Front, SeagullForConditionalGeneration
+from seagull_tune.model.modeling import SeagullForConditionalGeneration
 from seagull_tune.records import Message, Part, Region, RegionAssessment, Scores
-from seagull_tune.regions.masks import decode_all
+from seagull_tune.regions.masks import MAX_REGIONS, decode_all
 
 TEXT_TASK = "description"
+JSON_TASK = "json_answer"
 _MAX_TEXT_TOKENS = 72
 
 
@@ -34,12 +41,12 @@ class EncodedPhotograph:
     """One photograph's regions after the vision side; everything asked about them starts here.
 
     Attributes:
-        statistics: the front's result.
+        grid: (1, N, C) what the image tokens are made of.
         tokens: (R, T, D) region tokens, at the extractor's own scale.
         size: (height, width) that the tower saw.
     """
 
-    statistics: Front
+    grid: Tensor
     tokens: Tensor
     size: tuple[int, int]
 
@@ -52,7 +59,7 @@ class RegionAssessor:
         name: model id that the answers carry.
         prompts: the texts it was tuned with; None takes the shipped ones.
         bf16: run the language model in bfloat16: faster on recent processors, scores move in the third digit.
-        chunk: regions that the language model reads together; bounds memory.
+        chunk: regions that are read together; bounds memory.
         calibration: applied to what the language model says; None leaves it raw, and nothing abstains.
     """
 
@@ -118,16 +125,14 @@ class RegionAssessor:
 
         Args:
             image: uint8 (H, W, 3) sRGB, or a file.
-            regions: at least one, of the photograph's size.
+            regions: of the photograph's size, 1 to :data:`~seagull_tune.regions.masks.MAX_REGIONS`. They may overlap.
             text: also let the model describe regions in words (slower): all of them, or those with these indices.
 
         Raises:
             DataError: the photograph cannot be used.
-            RegionError: a region cannot be used, or none was given.
+            RegionError: a region cannot be used, none was given, or too many.
         """
         pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
-        if not regions:
-            raise RegionError("No region was given; at least one is needed.")
         with self.running():
             encoded = self.encode(pixels, regions)
             scores = self._read(encoded)
@@ -148,7 +153,7 @@ class RegionAssessor:
 
     def _read(self, encoded: EncodedPhotograph) -> list[Scores]:
         """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph."""
-        prefix = self._reader.open(self.model.project_image(encoded.statistics.grid))
+        prefix = self._reader.open(self.model.project_image(encoded.grid))
         chunks = self.loud_tokens(encoded).split(self.chunk)
         return [score for chunk in chunks for score in self._reader.read(prefix, chunk)]
 
@@ -157,17 +162,24 @@ class RegionAssessor:
         return self.model.speak_regions(encoded.tokens)
 
     def encode(self, image: np.ndarray, regions: Sequence[Region]) -> EncodedPhotograph:
-        """Runs the vision side for a photograph uint8 (H, W, 3) and its regions."""
-        for region in regions:
-            if (region.height, region.width) != image.shape[:2]:
-                raise RegionError(
-                    f"Region {region.name!r} belongs to an image of {region.width}x{region.height} pixels; "
-                    f"this one is {image.shape[1]}x{image.shape[0]}."
-                )
-        inputs = to_device(visual_tensors([self.processor.visual(image, decode_all(regions))]), self.device)
-        statistics = self.model.encode_front(**inputs)
-        size = (int(inputs["pixel_values"][0].shape[-2]), int(inputs["pixel_values"][0].shape[-1]))
-        return EncodedPhotograph(statistics, self.model.encode_regions(statistics), size)
+        """Runs the vision side for a photograph uint8 (H, W, 3) and its regions.
+
+        Raises:
+            DataError, RegionError: as :meth:`assess`.
+        """
+        check_regions(regions, *image.shape[:2])
+        # Tokens that depend on the other regions would change with the chunk: such an extractor reads one at a time.
+        step = 1 if self.model.mfe.mixes_regions else self.chunk
+        maps: Sequence[Sequence[Tensor]] = []
+        tokens: list[Tensor] = []
+        for first in range(0, len(regions), step):
+            masks = decode_all(regions[first : first + step])
+            inputs = to_device(visual_tensors([self.processor.visual(image, masks)]), self.device)
+            pixels = inputs.pop("pixel_values")
+            maps = maps or self.model.vision_tower(pixels)
+            front = self.model.observe(maps, **inputs)
+            tokens.append(self.model.encode_regions(front))
+        return EncodedPhotograph(front.grid, torch.cat(tokens), (int(pixels[0].shape[-2]), int(pixels[0].shape[-1])))
 
     def describe(self, encoded: EncodedPhotograph, chosen: Sequence[int]) -> list[str]:
         """The model's own words about some regions of an encoded photograph, greedily chosen, ``chunk`` at a time.
@@ -175,16 +187,56 @@ class RegionAssessor:
         Args:
             chosen: indices of the regions.
         """
+        return self._say(encoded, chosen, self.question(TEXT_TASK))
+
+    def answer_in_json(self, image: np.ndarray | str | Path, regions: Sequence[Region]) -> list[JsonAnswer]:
+        """The model's own JSON about regions of one photograph, in their order; a grammar keeps it valid.
+
+        Args:
+            image, regions: as of :meth:`assess`.
+
+        Raises:
+            DataError, RegionError: as :meth:`assess`; or the model's prompts have no question for JSON.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
+        question, grammar = self.question(JSON_TASK), self.json_grammar
+        with self.running():
+            texts = self._say(self.encode(pixels, regions), range(len(regions)), question, grammar)
+        return [read_json_answer(text) for text in texts]
+
+    @cached_property
+    def json_grammar(self) -> JsonGrammar:
+        """The form of a JSON answer, for this model's tokenizer.
+
+        Raises:
+            MissingDependencyError: xgrammar is not installed.
+        """
+        return JsonGrammar(self.processor.tokenizer, len(self.model.get_input_embeddings().weight))
+
+    def question(self, task: str) -> Message:
+        """The canonical question of a task about the first region that is mentioned, with the image before it.
+
+        Raises:
+            DataError: the model's prompts have no such task.
+        """
+        return Message("user", (Part(image=True), *question_parts(self.prompts.task(task).questions[0], 0)))
+
+    def _say(
+        self, encoded: EncodedPhotograph, chosen: Sequence[int], question: Message, grammar: JsonGrammar | None = None
+    ) -> list[str]:
+        """Greedy answers to one question about each of some regions, ``chunk`` at a time."""
         if not chosen:
             return []
-        question = question_parts(self.prompts.task(TEXT_TASK).questions[0], 0)
-        messages = (system_message(self.prompts), Message("user", (Part(image=True), *question)))
+        messages = (system_message(self.prompts), question)
         ids = torch.tensor([self.processor.encode(messages, add_generation_prompt=True).input_ids], device=self.device)
-        image_tokens = self.model.project_image(encoded.statistics.grid)
+        image_tokens = self.model.project_image(encoded.grid)
         chunks = self.loud_tokens(encoded)[list(chosen)].split(self.chunk)
-        return [text for regions in chunks for text in self._continue(ids, image_tokens, regions)]
+        return [text for regions in chunks for text in self._continue(ids, image_tokens, regions, grammar)]
 
-    def _continue(self, ids: Tensor, image_tokens: Tensor, regions: Tensor) -> list[str]:
+    def _continue(
+        self, ids: Tensor, image_tokens: Tensor, regions: Tensor, grammar: JsonGrammar | None = None
+    ) -> list[str]:
         """Greedy continuations of one prompt (1, L) for several regions (R, T, D)."""
         count = len(regions)
         embeddings = self.model.embed(
@@ -193,10 +245,12 @@ class RegionAssessor:
         )  # fmt: skip
         tokenizer = self.processor.tokenizer
         generated = self.model.generate(
-            inputs_embeds=embeddings, max_new_tokens=_MAX_TEXT_TOKENS, do_sample=False,
+            inputs_embeds=embeddings, do_sample=False,
+            max_new_tokens=_MAX_TEXT_TOKENS if grammar is None else grammar.max_new_tokens,
             attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=self.device),
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=self.processor.padding_id,
+            logits_processor=None if grammar is None else grammar.processors(),
         )  # fmt: skip
         return [text.strip() for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
 
@@ -213,3 +267,24 @@ def calibrate(answers: Sequence[RegionAssessment], calibration: Calibration) -> 
         replace(answer, scores=s, raw=answer.scores, abstain=calibration.abstains(s, answer.region, answer.resolution))
         for answer, s in zip(answers, calibration.apply([answer.scores for answer in answers]), strict=True)
     ]
+
+
+def check_regions(regions: Sequence[Region], height: int, width: int) -> None:
+    """Refuses what cannot be judged of a photograph of ``height`` x ``width`` pixels.
+
+    Raises:
+        RegionError: no region, too many, or one of another size.
+    """
+    if not regions:
+        raise RegionError("No region was given; at least one is needed.")
+    if len(regions) > MAX_REGIONS:
+        raise RegionError(
+            f"{len(regions):,} regions of one photograph were given; allowed: {MAX_REGIONS:,}. Ask about some of them "
+            "at a time."
+        )
+    for region in regions:
+        if (region.height, region.width) != (height, width):
+            raise RegionError(
+                f"Region {region.name!r} belongs to an image of {region.width}x{region.height} pixels; "
+                f"this one is {width}x{height}."
+            )

@@ -15,12 +15,14 @@ import torch
 
 from seagull_tune.errors import LimitError, RegionError, did_you_mean
 from seagull_tune.images import MAX_PIXELS, read_image
-from seagull_tune.infer.assessor import EncodedPhotograph, RegionAssessor
+from seagull_tune.infer.assessor import JSON_TASK, EncodedPhotograph, RegionAssessor
 from seagull_tune.infer.comparison import Comparison, aspect_of, compare
 from seagull_tune.infer.generation import Answer, Prompt, generate
+from seagull_tune.infer.grammar import JsonGrammar
 from seagull_tune.infer.history import photograph_of, read_history, write_history
 from seagull_tune.infer.questions import check_question, mark_regions
 from seagull_tune.instructions.converse import free_turn, system_message
+from seagull_tune.instructions.structured import JsonAnswer, read_json_answer
 from seagull_tune.records import Message, Part, Region, RegionAssessment
 from seagull_tune.regions.boxes import box_region
 
@@ -235,7 +237,7 @@ class ChatSession:
         )
         photograph = self._photograph()
         embeddings = model.embed(
-            ids, model.project_image(photograph.statistics.grid), assessor.loud_tokens(photograph)[mentions],
+            ids, model.project_image(photograph.grid), assessor.loud_tokens(photograph)[mentions],
             torch.tensor([len(mentions)], device=ids.device),
         )  # fmt: skip
         return Prompt(embeddings[0], max_new_tokens, on_text, cancelled, on_end)
@@ -244,8 +246,31 @@ class ChatSession:
         """Makes a question (of :meth:`turn`) and its answer part of the conversation."""
         self._turns += [turn, Message("assistant", (Part(text=answer),))]
 
-    def _answer(self, prompt: Prompt) -> Answer:
-        return generate(self.assessor.model, self.assessor.processor, [prompt])[0]
+    def _answer(self, prompt: Prompt, grammar: JsonGrammar | None = None) -> Answer:
+        return generate(self.assessor.model, self.assessor.processor, [prompt], grammar)[0]
+
+    def ask_in_json(self, question: str = "", region: str | int | None = None) -> JsonAnswer:
+        """Asks for JSON about a region; a grammar keeps the answer valid. Both become part of the conversation.
+
+        Args:
+            question: in the user's own words; "" takes the one that the model was tuned with.
+            region: as of :meth:`ask`.
+
+        Raises:
+            DataError, RegionError: as :meth:`ask`; or there is no region, or no question for JSON in the prompts.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        about = self._current if region is None else self._index_of(region)
+        if not question:
+            if about is None:
+                raise RegionError("JSON is about a region; add one first, or name one.")
+            mark = f"<region {about + 1}>"
+            question = self.assessor.prompts.task(JSON_TASK).questions[0].replace("{region}", mark)
+        turn, grammar = self.turn(question, region), self.assessor.json_grammar
+        with self.assessor.running():
+            answer = self._answer(self.prompt(turn, grammar.max_new_tokens), grammar)
+        self.remember(turn, answer.text)
+        return read_json_answer(answer.text)
 
     def assess(self, region: str | int | None = None) -> list[RegionAssessment]:
         """Numbers for one region, or for all of the conversation.

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from seagull_tune.data.processor import SeagullProcessor
+from seagull_tune.infer.grammar import JsonGrammar
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 
 EndReason = Literal["stop", "length", "cancelled"]
@@ -53,13 +54,17 @@ class Answer:
 
 
 def generate(
-    model: SeagullForConditionalGeneration, processor: SeagullProcessor, prompts: Sequence[Prompt]
+    model: SeagullForConditionalGeneration,
+    processor: SeagullProcessor,
+    prompts: Sequence[Prompt],
+    grammar: JsonGrammar | None = None,
 ) -> list[Answer]:
     """Greedy answers, in the order of the prompts. Runs without gradients where the caller sees to that.
 
     Args:
         model, processor: the tuned model.
         prompts: at least one.
+        grammar: what every answer keeps to; then none may be cancelled.
     """
     tokenizer = processor.tokenizer
     embeddings, mask = _padded([prompt.embeddings for prompt in prompts])
@@ -68,7 +73,7 @@ def generate(
         inputs_embeds=embeddings, attention_mask=mask, do_sample=False,
         max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
         stopping_criteria=StoppingCriteriaList([rows]), eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=processor.padding_id,
+        pad_token_id=processor.padding_id, logits_processor=None if grammar is None else grammar.processors(),
     )  # fmt: skip
     return [row.answer() for row in rows.rows]
 

@@ -1,17 +1,21 @@
 """One shared prefix, many questions: the picture is read once, and a tree of questions about each region in one pass.
 
-Legend: Q regions, T tokens of the prefix, S tokens of the tree, N places that are read, D width, V vocabulary.
+What a question says before it comes to its region is the same for every region: it is read once too, with the prefix.
+
+Legend: Q regions, T tokens of the prefix, S tokens of the tree, C of them common to all regions, N places that are
+read, D width.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from seagull_tune.model.families import WINDOWED, attention_windows
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
@@ -37,15 +41,18 @@ class QuestionTree:
 
     Args:
         branches: parents before their children.
+        marks: ids that stand for what differs from region to region; None: any token may differ.
 
     Attributes:
         input_ids: (S,) int64, branch after branch.
         depth: (S,) int64, tokens between the prefix's end and each token.
         visible: bool (S, S), whether the row's token sees the column's.
         ends: per branch, the place of its last token.
+        common: (C,) int64, places of the tokens that see no mark: the same for every region.
+        own: (S - C,) int64, places of the others.
     """
 
-    def __init__(self, branches: Sequence[Branch]) -> None:
+    def __init__(self, branches: Sequence[Branch], marks: Collection[int] | None = None) -> None:
         ids: list[int] = []
         depth: list[int] = []
         lineages: list[list[int]] = []
@@ -63,53 +70,98 @@ class QuestionTree:
         for lineage in lineages:
             for place, token in enumerate(lineage):
                 self.visible[token, lineage[: place + 1]] = True
+        marked = torch.ones_like(self.input_ids, dtype=torch.bool)
+        if marks is not None:
+            marked = torch.isin(self.input_ids, torch.tensor(sorted(marks), dtype=torch.long))
+        differs = (self.visible & marked).any(dim=1)
+        self.common, self.own = (~differs).nonzero()[:, 0], differs.nonzero()[:, 0]
+
+
+class _LentLayer(DynamicLayer):
+    """One layer's memory of the prefix, lent to a batch: what is read after it goes to the attention and is not kept.
+
+    So a prefix is never copied for later, and a chunk of regions needs the memory of one layer instead of all.
+    """
+
+    def __init__(self, layer: DynamicLayer) -> None:
+        super().__init__()
+        self.lazy_initialization(layer.keys, layer.values)
+        self.keys, self.values = layer.keys, layer.values
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, then those of the batch (Q, heads, S, D)."""
+        before = [memory.expand(len(key_states), -1, -1, -1) for memory in (self.keys, self.values)]
+        return torch.cat([before[0], key_states], dim=-2), torch.cat([before[1], value_states], dim=-2)
 
 
 class SharedPrefix:
-    """The language model's memory of what all questions begin with.
+    """The language model's memory of what the questions about all regions begin with.
 
     Args:
         model: the model.
         prefix: (1, T, D) embeddings.
+        tree: the questions; the same for all regions.
+        common: (1, C, D) embeddings of the tree's common tokens; None where it has none.
     """
 
-    def __init__(self, model: SeagullForConditionalGeneration, prefix: Tensor) -> None:
-        self._model = model
-        output = model.decoder(inputs_embeds=prefix, use_cache=True, past_key_values=DynamicCache())
-        self._cache = output.past_key_values
-        self._length = prefix.shape[1]
+    def __init__(
+        self,
+        model: SeagullForConditionalGeneration,
+        prefix: Tensor,
+        tree: QuestionTree,
+        common: Tensor | None = None,
+    ) -> None:
+        self._model, self._tree = model, tree
+        length, shared = prefix.shape[1], len(tree.common)
+        self._depth = torch.cat([torch.arange(length), length + tree.depth[tree.common]])  # (T + C,)
+        seen = torch.ones(length + shared, length + shared, dtype=torch.bool).tril()
+        seen[length:, length:] = tree.visible[tree.common][:, tree.common]
+        embeddings = prefix if common is None else torch.cat([prefix, common], dim=1)
+        read = model.decoder(
+            inputs_embeds=embeddings,
+            attention_mask=self._masks(seen, self._depth, self._depth, embeddings),
+            position_ids=self._depth[None].to(embeddings.device),
+            past_key_values=DynamicCache(), use_cache=True,
+        )  # fmt: skip
+        self._cache = DynamicCache()
+        self._cache.layers = [_LentLayer(layer) for layer in read.past_key_values.layers]
 
-    def read(self, tree: QuestionTree, embeddings: Tensor, places: Sequence[int]) -> Tensor:
-        """Continues the prefix with one tree for several regions; the prefix stays as it is.
+    def read(self, embeddings: Tensor, places: Sequence[int]) -> Tensor:
+        """Continues the prefix with the tree for several regions; the prefix stays as it is.
 
         Args:
-            tree: the questions; the same for all regions.
-            embeddings: (Q, S, D) of the tree's tokens, with each region's own tokens in them.
-            places: N tokens of the tree after which to read.
+            embeddings: (Q, S - C, D) of the tree's own tokens, with each region's tokens in them.
+            places: N tokens of the tree after which to read; each sees a region.
 
         Returns:
-            (Q, N, V) float32 logits.
+            (Q, N, D) last hidden states.
         """
-        cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(len(embeddings))
+        tree = self._tree
+        depth = len(self._depth) - len(tree.common) + tree.depth[tree.own]
+        before = torch.ones(len(depth), len(self._depth), dtype=torch.bool)
+        before[:, len(self._depth) - len(tree.common) :] = tree.visible[tree.own][:, tree.common]
+        seen = torch.cat([before, tree.visible[tree.own][:, tree.own]], dim=1)
         output = self._model.decoder(
             inputs_embeds=embeddings,
-            attention_mask=self._masks(tree, embeddings),
-            position_ids=(self._length + tree.depth)[None].to(embeddings.device),
-            past_key_values=cache, use_cache=True,
+            attention_mask=self._masks(seen, depth, torch.cat([self._depth, depth]), embeddings),
+            position_ids=depth[None].to(embeddings.device),
+            past_key_values=self._cache, use_cache=True,
         )  # fmt: skip
-        logits: Tensor = self._model.word_logits(output.last_hidden_state[:, list(places)])
-        return logits.float()
+        hidden: Tensor = output.last_hidden_state[:, torch.searchsorted(tree.own, torch.tensor(list(places)))]
+        return hidden
 
-    def _masks(self, tree: QuestionTree, embeddings: Tensor) -> Tensor | dict[str, Tensor]:
-        """What every token of the tree sees, added to the attention scores, so that every implementation takes it.
+    def _masks(self, seen: Tensor, rows: Tensor, columns: Tensor, embeddings: Tensor) -> Tensor | dict[str, Tensor]:
+        """What every token sees, added to the attention scores, so that every implementation takes it.
+
+        Args:
+            seen: bool (S, K), whether the row's token sees the column's where layers see everything.
+            rows, columns: positions of the tokens.
+            embeddings: (Q, S, D) that will be read.
 
         Returns:
-            (Q, 1, S, T + S), or one of those per kind of layer where some layers see a window of so many tokens only.
+            (Q, 1, S, K), or one of those per kind of layer where some layers see a window of so many tokens only.
         """
-        depth = tree.depth + self._length
-        seen = torch.cat([torch.ones(len(depth), self._length, dtype=torch.bool), tree.visible], dim=1)
-        distance = depth[:, None] - torch.cat([torch.arange(self._length), depth])  # (S, T + S)
+        distance = rows[:, None] - columns  # (S, K)
         window, kinds = attention_windows(self._model.config.text_config)
         masks = {
             kind: torch.zeros(seen.shape, dtype=embeddings.dtype)

@@ -3,7 +3,7 @@
 A score is never parsed from text. Quality and importance are expected levels at the value word of their canonical
 answer. Whether a type is there is read at the first name of the canonical list of distortions, its name against "none":
 all types from one place. How severe it is, if there, is read after its name in the same list. All of it is one tree of
-questions, read in one forward pass.
+questions, read in one forward pass; what they say before they come to the region is read once per picture.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ScoringTree:
             first, second = chat.slots
             branches.append(Branch(tuple(chat.input_ids[first.index : second.index]), parent=len(LEVEL_TASKS)))
             self.candidates.append(second.candidate_ids)
-        self.tree = QuestionTree(branches)
+        self.tree = QuestionTree(branches, marks=processor.layout.region_token_ids)
 
 
 def _canonical(
@@ -89,10 +89,15 @@ class ScoreReader:
         Args:
             image_tokens: (1, N, D), at the language model's scale.
         """
-        ids = torch.tensor([self._questions.prefix], device=image_tokens.device)
+        tree = self._questions.tree
+        ids = torch.tensor(
+            [[*self._questions.prefix, *tree.input_ids[tree.common].tolist()]], device=image_tokens.device
+        )
         none = image_tokens.new_zeros((0, self._model.config.n_region_tokens, image_tokens.shape[-1]))
         counts = torch.zeros(1, dtype=torch.long, device=ids.device)
-        return SharedPrefix(self._model, self._model.embed(ids, image_tokens, none, counts))
+        embeddings = self._model.embed(ids, image_tokens, none, counts)
+        length = len(self._questions.prefix)
+        return SharedPrefix(self._model, embeddings[:, :length], tree, embeddings[:, length:])
 
     def read(self, prefix: SharedPrefix, region_tokens: Tensor) -> list[Scores]:
         """Scores of regions of the picture behind ``prefix``.
@@ -101,9 +106,10 @@ class ScoreReader:
             prefix: from :meth:`open`.
             region_tokens: (R, T, D), at the language model's scale.
         """
-        tree = self._questions.tree
-        logits = prefix.read(tree, self._embed(tree.input_ids, region_tokens), tree.ends)  # (R, branches, V)
-        words = [logits[:, place, list(ids)] for place, ids in enumerate(self._questions.candidates)]
+        tree, model = self._questions.tree, self._model
+        hidden = prefix.read(self._embed(tree.input_ids[tree.own], region_tokens), tree.ends)  # (R, branches, D)
+        candidates = enumerate(self._questions.candidates)
+        words = [model.word_logits(hidden[:, place], ids).float() for place, ids in candidates]
         quality, importance = words[0].softmax(dim=1), words[1].softmax(dim=1)
         types = (words[2][:, :-1] - words[2][:, -1:]).sigmoid()[:, :, None]  # (R, 8, 1)
         severities = torch.stack(words[3:], dim=1).softmax(dim=2)  # (R, 8, 5), if there
@@ -113,7 +119,7 @@ class ScoreReader:
         ]
 
     def _embed(self, ids: Tensor, region_tokens: Tensor) -> Tensor:
-        """The tree's words (S,) with each region's tokens in their places, (R, S, D)."""
+        """Words (S,) with each region's tokens in their places, (R, S, D)."""
         config = self._model.config
         image_id, region_ids = config.image_token_id, list(config.region_token_ids)
         ids = ids.to(region_tokens.device)

@@ -1,4 +1,4 @@
-"""Assessments <-> JSON: the one place that knows the field names of ``seagull-tune assess`` and of its readers."""
+"""Assessments <-> JSON, and its JSON Schema: the one place that knows the field names of ``seagull-tune assess``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 
 from seagull_tune.errors import DataError
 from seagull_tune.files import is_unicode
-from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES, nearest_level, said_severity
+from seagull_tune.levels import (
+    DISTORTION_TYPES,
+    IMPORTANCE_LEVELS,
+    QUALITY_LEVELS,
+    SEVERITY_NAMES,
+    nearest_level,
+    said_severity,
+)
 from seagull_tune.records import Region, RegionAssessment, Scores
 
 _DIGITS = 6  # scores of one region read alone or in a batch agree to four
@@ -79,6 +86,99 @@ def to_json_line(assessment: RegionAssessment, image: str) -> str:
     values = assessment_to_dict(assessment, image)
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
     return text if is_unicode(text) else json.dumps(values, allow_nan=False)
+
+
+def line_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one line of ``seagull-tune assess``: of :func:`assessment_to_dict`."""
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    count = {"type": "integer", "minimum": 1}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "RegionAssessment",
+        **_object(
+            "The tuned model's judgement of one region of one photograph.",
+            image=_text("How the photograph is called, usually its path as it was given."),
+            region=_region_schema(count),
+            **_scores_schema(share),
+            direct=_object(
+                "The same numbers from a small head on the region's tokens, without the language model: a second "
+                "opinion.",
+                **_scores_schema(share),
+            ),
+            raw={
+                "description": "The scores from before calibration; null where the model is not calibrated.",
+                "anyOf": [_object("Scores of the language model.", **_scores_schema(share)), {"type": "null"}],
+            },
+            text=_text("The model's own description, empty unless it was asked for. No number comes from it."),
+            unparsable=_flag("Whether a text was asked for and its severities could not be read back."),
+            abstain=_flag("Whether these numbers should not be relied on."),
+            model_id=_text("Name and content hash of the checkpoint, NAME@HASH."),
+            resolution=_list("Height and width, in pixels, of the photograph as the vision tower saw it.", count, 2),
+        ),
+    }
+
+
+def _region_schema(count: dict[str, Any]) -> dict[str, Any]:
+    pixel = {"type": "integer", "minimum": 0}
+    return _object(
+        "The region that was judged.",
+        name=_text("Its name: what it was given as, or called; may be empty."),
+        box_xyxy=_list("Tight bounding box x0, y0, x1, y1 in pixels; the ends are exclusive.", pixel, 4),
+        area={**count, "description": "Pixels inside."},
+        rle=_object(
+            "The mask, as COCO's compressed run-length encoding.",
+            size=_list("Height and width of the photograph in pixels.", count, 2),
+            counts=_text("The runs."),
+        ),
+    )
+
+
+def _scores_schema(share: dict[str, Any]) -> dict[str, Any]:
+    """Properties of :func:`scores_to_dict`; ``share``: of a number in [0, 1]."""
+    severity = _object(
+        "One distortion's severity.",
+        severity={"type": "integer", "minimum": 0, "maximum": len(SEVERITY_NAMES) - 1,
+                  "description": "What the probabilities amount to: 0 where it is more likely not there."},
+        name={"enum": list(SEVERITY_NAMES), "description": "The same in a word."},
+        probabilities=_list(f"Of the severities {', '.join(SEVERITY_NAMES)}.", share, len(SEVERITY_NAMES)),
+    )  # fmt: skip
+    spread = {"type": "number", "minimum": 0, "maximum": 0.5}
+    return {
+        "quality": {**share, "description": "Expected quality level; higher is better."},
+        "quality_deviation": {**spread, "description": "Standard deviation of the quality that is believed."},
+        "quality_levels": _object("Probability of every quality word.", **dict.fromkeys(QUALITY_LEVELS, share)),
+        "importance": {
+            **share,
+            "description": "Expected importance level: the share of the picture's loss that would go if this region "
+            "alone were restored.",
+        },
+        "importance_deviation": {**spread, "description": "Standard deviation of the importance that is believed."},
+        "importance_levels": _object(
+            "Probability of every importance word.", **dict.fromkeys(IMPORTANCE_LEVELS, share)
+        ),
+        "types": _object("Probability that each distortion is there.", **dict.fromkeys(DISTORTION_TYPES, share)),
+        "severities": _object("How severe each distortion is.", **dict.fromkeys(DISTORTION_TYPES, severity)),
+    }
+
+
+def _object(description: str, **properties: dict[str, Any]) -> dict[str, Any]:
+    """An object of exactly these properties."""
+    return {
+        "type": "object", "description": description, "properties": properties, "required": list(properties),
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def _list(description: str, items: dict[str, Any], length: int) -> dict[str, Any]:
+    return {"type": "array", "description": description, "items": items, "minItems": length, "maxItems": length}
+
+
+def _text(description: str) -> dict[str, Any]:
+    return {"type": "string", "description": description}
+
+
+def _flag(description: str) -> dict[str, Any]:
+    return {"type": "boolean", "description": description}
 
 
 def scores_in_words(scores: Scores) -> str:

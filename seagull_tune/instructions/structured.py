@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -75,14 +76,53 @@ def write_json_answer(label: RegionLabel) -> str:
         DataError: nobody knows the severities.
     """
     pairs = zip(DISTORTION_TYPES, known_severities(label), strict=True)
-    distortions = ", ".join(
-        f'{{"type": "{name}", "severity": "{SEVERITY_NAMES[severity]}"}}' for name, severity in pairs if severity
-    )
-    importance = "null" if label.importance is None else f'"{nearest_level(label.importance, IMPORTANCE_LEVELS)}"'
-    return (
-        f'{{"quality": "{nearest_level(label.quality, QUALITY_LEVELS)}", "importance": {importance}, '
-        f'"distortions": [{distortions}]}}'
-    )
+    importance = None if label.importance is None else nearest_level(label.importance, IMPORTANCE_LEVELS)
+    there = [(name, SEVERITY_NAMES[severity]) for name, severity in pairs if severity]
+    return _written(nearest_level(label.quality, QUALITY_LEVELS), importance, there)
+
+
+def longest_json_answer() -> str:
+    """An answer of as many characters as any can have; a bound of what it takes to write one."""
+
+    def longest(words: tuple[str, ...]) -> str:
+        return max(words, key=len)
+
+    severity = longest(SEVERITY_NAMES[1:])
+    every = [(name, severity) for name in DISTORTION_TYPES]
+    return _written(longest(QUALITY_LEVELS), longest(IMPORTANCE_LEVELS), every)
+
+
+def answer_grammar() -> str:
+    """The texts that :func:`write_json_answer` can write, as a grammar in GBNF notation; rule ``root``.
+
+    The distortions come in the order of ``levels.DISTORTION_TYPES``, each once at most, so that every text is finite. A
+    blank may come first, as language models begin an answer with one where their template wants it.
+    """
+    last = len(DISTORTION_TYPES)
+    keys = [f'"{before}\\"{key}\\": "' for before, key in (("{", "quality"), (", ", "importance"))]
+    rules = [
+        f'root ::= " "? {keys[0]} quality {keys[1]} importance ", \\"distortions\\": [" first "]}}"',
+        f"quality ::= {_any_of(QUALITY_LEVELS)}",
+        f'importance ::= "null" | {_any_of(IMPORTANCE_LEVELS)}',
+        f"severity ::= {_any_of(SEVERITY_NAMES[1:])}",
+        f'first ::= "" | {" | ".join(f"item{i} after{i}" for i in range(last))}',
+    ]
+    for i, name in enumerate(DISTORTION_TYPES):
+        rules.append(f'item{i} ::= "{{\\"type\\": \\"{name}\\", \\"severity\\": " severity "}}"')
+        more = [f'", " item{j} after{j}' for j in range(i + 1, last)]
+        rules.append(f"after{i} ::= {' | '.join([chr(34) * 2, *more])}")
+    return "\n".join(rules) + "\n"
+
+
+def _any_of(words: tuple[str, ...]) -> str:
+    return " | ".join(f'"\\"{word}\\""' for word in words)
+
+
+def _written(quality: str, importance: str | None, distortions: Sequence[tuple[str, str]]) -> str:
+    """The one form of the object: what is trained, and what :func:`answer_grammar` allows."""
+    items = ", ".join(f'{{"type": "{name}", "severity": "{severity}"}}' for name, severity in distortions)
+    said = "null" if importance is None else f'"{importance}"'
+    return f'{{"quality": "{quality}", "importance": {said}, "distortions": [{items}]}}'
 
 
 def read_json_answer(text: str) -> JsonAnswer:

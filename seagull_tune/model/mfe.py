@@ -21,7 +21,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,12 @@ class RegionEncoder(nn.Module):
     """What the model asks of an extractor: what it keeps of the frozen tower's maps, and tokens made of that.
 
     Called with what :meth:`observe` returned, it gives region tokens (R, tokens per region, D), at its own scale.
+
+    Attributes:
+        mixes_regions: whether the tokens of a region depend on the other regions of its image.
     """
+
+    mixes_regions: ClassVar[bool] = False
 
     @abstractmethod
     def observe(

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -120,7 +121,21 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
             patches: (R, P, 3, S, S) uint8, or the regions' crops, normalised float (R, 1, 3, S, S).
             patch_masks: (R, P, S, S) uint8, 1 inside the region.
         """
-        maps = self.vision_tower(pixel_values)
+        return self.observe(self.vision_tower(pixel_values), region_masks, region_geometry, patches, patch_masks)
+
+    def observe(
+        self,
+        maps: Sequence[Sequence[Tensor]],
+        region_masks: Sequence[Tensor],
+        region_geometry: Tensor,
+        patches: Tensor,
+        patch_masks: Tensor,
+    ) -> Front:
+        """What comes after the tower in :meth:`encode_front`, so that many regions can share one look at a picture.
+
+        Args:
+            maps: per image the tower's maps.
+        """
         level, side = self.config.image_level, self.config.image_grid
         grid = torch.stack([image_grid(levels[level], side) for levels in maps])
         observed: Front = self.mfe.observe(maps, grid, region_masks, region_geometry, patches, patch_masks)
@@ -224,9 +239,24 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """The language model's output head."""
         return self.language_model.get_output_embeddings()
 
-    def word_logits(self, hidden: Tensor) -> Tensor:
-        """Logits (..., V) of the decoder's last hidden states (..., D), as the language model itself gives them."""
-        return finish_logits(self.get_output_embeddings()(hidden), self.config.text_config)
+    def word_logits(self, hidden: Tensor, words: Sequence[int] | None = None) -> Tensor:
+        """Logits of the decoder's last hidden states (..., D), as the language model itself gives them.
+
+        Args:
+            words: ids whose logits are wanted; None: all of the vocabulary, which is wide.
+
+        Returns:
+            (..., V), or (..., len(words)).
+        """
+        head = self.get_output_embeddings()
+        if words is None:
+            return finish_logits(head(hidden), self.config.text_config)
+        if type(head) is nn.Linear:
+            chosen = torch.tensor(list(words), device=head.weight.device)
+            logits = linear(hidden, head.weight[chosen], None if head.bias is None else head.bias[chosen])
+        else:  # a head that is adapted or quantised knows its weights as a whole only
+            logits = head(hidden)[..., list(words)]
+        return finish_logits(logits, self.config.text_config)
 
     def forward(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,8 @@ class ReleasedEncoder(RegionEncoder):
     Raises:
         ConfigError: the tower has fewer than four maps, or sizes are missing.
     """
+
+    mixes_regions: ClassVar[bool] = True  # its regions attend to each other
 
     def __init__(self, config: SeagullConfig) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from seagull_tune.records import Region
 from seagull_tune.regions.rle import mask_of_counts
 
 MAX_REGIONS = 1024
-"""Most regions taken from one label map; above it the file is a picture, not a label map."""
+"""Most regions of one photograph; a label map of more is a picture, not a label map."""
 
 MAX_DECODED_BYTES = 4 << 30
 """Most memory that :func:`decode_all` fills; above it, decode one by one or at a smaller size."""

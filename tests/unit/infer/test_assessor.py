@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
 from PIL import Image
+from transformers import LlamaConfig
 
 from seagull_tune.errors import CheckpointError, ConfigError, DataError, RegionError
 from seagull_tune.infer.assessor import RegionAssessor
@@ -118,6 +120,57 @@ def test_chunks_bound_memory_and_change_nothing(
             assert first.text == second.text
 
 
+def test_order_overlap_and_repetition_change_nothing(
+    assessor: RegionAssessor, assessed: list[RegionAssessment], image: np.ndarray, regions: list[Region]
+) -> None:
+    """Regions upside down, each twice; the whole image overlaps all of them."""
+    order = [3, 2, 1, 0, 0, 1, 2, 3]
+    for place, found in zip(order, assessor.assess(image, [regions[i] for i in order]), strict=True):
+        assert found.region == regions[place]
+        _assert_close(found, assessed[place])
+
+
+def test_500_regions_are_read_in_chunks(folder: Path, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    boxes = [(x, y, x + 40, y + 40) for y in range(0, height - 40, 8) for x in range(0, width - 40, 8)][:500]
+    many = [box_region(box, height, width) for box in boxes]
+    assert len(many) == 500
+    assessor = RegionAssessor.from_pretrained(folder, chunk=64)
+    together: list[int] = []
+    observed: list[int] = []
+    decode, observe = assessor.model.decoder.forward, assessor.model.observe
+
+    def read(**arguments: Any) -> Any:
+        together.append(len(arguments["inputs_embeds"]))
+        return decode(**arguments)
+
+    def look(maps: Any, **arguments: Any) -> Any:
+        observed.append(len(arguments["region_geometry"]))
+        return observe(maps, **arguments)
+
+    assessor.model.decoder.forward = read  # type: ignore[method-assign]
+    assessor.model.observe = look  # type: ignore[method-assign]
+    found = assessor.assess(image, many)
+    assert together == [1, *[64] * 7, 52] and observed == [*[64] * 7, 52]
+    for index in (0, 63, 64, 499):
+        _assert_close(found[index], assessor.assess(image, [many[index]])[0])
+
+
+def test_more_regions_than_allowed(assessor: RegionAssessor, image: np.ndarray, regions: list[Region]) -> None:
+    with pytest.raises(RegionError, match=r"10,000 regions.*allowed: 1,024.*some of them"):
+        assessor.assess(image, regions[:1] * 10_000)
+
+
+def test_an_extractor_that_mixes_regions_reads_one_at_a_time(image: np.ndarray, regions: list[Region]) -> None:
+    """The released extractor lets regions attend to each other; its users ask about one."""
+    model, processor = make_tiny_model(mfe="seagull")
+    released = RegionAssessor(enliven(model), processor, "released@0")
+    together = released.assess(image, regions)
+    assert np.ptp([answer.direct.quality for answer in together]) > 1e-4
+    for region, found in zip(regions, together, strict=True):
+        _assert_close(found, released.assess(image, [region])[0])
+
+
 def test_scores_are_what_the_model_would_say(
     assessor: RegionAssessor, assessed: list[RegionAssessment], image: np.ndarray, regions: list[Region]
 ) -> None:
@@ -184,6 +237,10 @@ def test_bad_inputs(assessor: RegionAssessor, image: np.ndarray, tmp_path: Path)
 
 
 def test_bad_checkpoints_and_devices(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a Seagull-Tune checkpoint"):
+        RegionAssessor.from_pretrained(tmp_path)
+    LlamaConfig(hidden_size=32, num_hidden_layers=1).save_pretrained(tmp_path)  # a model, but not one of ours
+    (tmp_path / "model.safetensors").write_bytes((folder / "trained.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="not a Seagull-Tune checkpoint"):
         RegionAssessor.from_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"Device 'quantum'.*Allowed: cpu, cuda, mps"):

@@ -246,6 +246,34 @@ def test_typed_special_tokens_are_only_text(session: ChatSession, assessor: Regi
     assert isinstance(answer, str)
 
 
+@pytest.mark.parametrize(
+    "mark", ["<|im_end|>", "<|im_start|>system\n", "<image>", "<global>", "<local>", "<|endoftext|>"]
+)
+def test_a_typed_mark_adds_no_reserved_id(session: ChatSession, assessor: RegionAssessor, mark: str) -> None:
+    """By ids: the same control tokens and placeholders as of a harmless question, and every letter is still there."""
+    session.add_region(box())
+    processor = assessor.processor
+    layout = processor.layout
+    reserved = {*processor.tokenizer.all_special_ids, layout.image_token_id, *layout.region_token_ids}
+
+    def asked(question: str) -> tuple[list[int], list[int]]:
+        session.reset()
+        session.ask(question, max_new_tokens=1)
+        ids = processor.encode(session.turns[:1]).input_ids
+        return [i for i in ids if i in reserved], [i for i in ids if i not in reserved]
+
+    harmless, _ = asked("Is this region good, or what?")
+    found, letters = asked(f"Is this region good, {mark} or what?")
+    assert found == harmless
+    assert mark in processor.tokenizer.decode(letters)
+
+
+def test_a_mark_cannot_be_a_name(session: ChatSession) -> None:
+    for name in ("<image>", "<global>", "<|im_end|>", "face<local>", "<region 1>"):
+        with pytest.raises(RegionError, match="cannot name a region"):
+            session.add_region(box(), name)
+
+
 def test_ctrl_c_keeps_what_was_said(session: ChatSession) -> None:
     session.add_region(box())
     seen: list[str] = []

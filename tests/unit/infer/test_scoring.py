@@ -160,12 +160,36 @@ def test_a_tree_equals_its_branches_read_alone(case: Case) -> None:
     embeddings = torch.randn(3, len(tree.input_ids), width, generator=generator)
     lineages = [[0, 1, 2], [0, 1, 2, 3, 4], [5], [0, 1, 2, 6, 7, 8]]
     with torch.no_grad():
-        logits = SharedPrefix(model, prefix).read(tree, embeddings, tree.ends)
+        logits = model.word_logits(SharedPrefix(model, prefix, tree).read(embeddings, tree.ends))
         for row in range(3):
             for branch, lineage in enumerate(lineages):
                 whole = torch.cat([prefix[0], embeddings[row, lineage]])
                 alone = model(inputs_embeds=whole[None]).logits[0, -1]
                 torch.testing.assert_close(logits[row, branch], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_what_comes_before_a_mark_is_read_once(case: Case) -> None:
+    """Two branches that name a region after some words, one with a child; the words are not read per region."""
+    model, mark = case.model, case.processor.layout.region_token_ids[0]
+    generator = torch.Generator().manual_seed(0)
+    prefix = torch.randn(1, 7, model.config.text_width, generator=generator)
+    branches = [Branch((1, 2, mark, 3)), Branch((4, mark, 5)), Branch((6,), parent=0), Branch((7, 8), parent=1)]
+    tree = QuestionTree(branches, marks=case.processor.layout.region_token_ids)
+    assert tree.common.tolist() == [0, 1, 4] and tree.own.tolist() == [2, 3, 5, 6, 7, 8, 9]
+    embeddings = torch.randn(3, 10, model.config.text_width, generator=generator)
+    embeddings[:, tree.common] = embeddings[:1, tree.common]
+    with torch.no_grad():
+        shared = SharedPrefix(model, prefix, tree, embeddings[:1, tree.common])
+        whole = SharedPrefix(model, prefix, QuestionTree(branches))
+        found, expected = shared.read(embeddings[:, tree.own], tree.ends), whole.read(embeddings, tree.ends)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_logits_of_some_words_are_those_of_all(case: Case) -> None:
+    hidden = torch.randn(3, case.model.config.text_width, generator=torch.Generator().manual_seed(0))
+    words = [5, 3, 90]
+    with torch.no_grad():
+        torch.testing.assert_close(case.model.word_logits(hidden, words), case.model.word_logits(hidden)[:, words])
 
 
 def test_make_scores_by_hand() -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
 from seagull_tune.errors import DataError
-from seagull_tune.infer.serialise import assessment_from_dict, assessment_to_dict, scores_in_words, to_json_line
+from seagull_tune.infer.serialise import (
+    assessment_from_dict,
+    assessment_to_dict,
+    line_schema,
+    scores_in_words,
+    to_json_line,
+)
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.records import RegionAssessment, Scores
 from seagull_tune.regions.masks import decode, encode, from_rle
@@ -83,3 +92,34 @@ def test_a_line_can_be_read_back_whole() -> None:
     for bad in ({}, {**json.loads(line), "direct": None}, {**json.loads(line), "resolution": [1]}):
         with pytest.raises(DataError, match="no line of"):
             assessment_from_dict(bad)
+
+
+def test_lines_keep_their_schema() -> None:
+    schema = line_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    line = assessment_to_dict(make_assessment(), "a.jpg")
+    jsonschema.validate(line, schema)
+    assert schema["required"] == list(line)
+    for broken, said in (
+        ({**line, "quality": 1.2}, "maximum"),
+        ({**line, "quality": None}, "number"),
+        ({**line, "extra": 1}, "extra"),
+        ({name: value for name, value in line.items() if name != "abstain"}, "abstain"),
+        ({**line, "types": {**line["types"], "rain": 0.5}}, "rain"),
+        ({**line, "region": {**line["region"], "box_xyxy": [1, 2, 3]}}, "too short"),
+    ):
+        with pytest.raises(jsonschema.ValidationError, match=said):
+            jsonschema.validate(broken, schema)
+
+
+def test_every_field_is_described(project_root: Path) -> None:
+    page = (project_root / "docs" / "answers.md").read_text()
+    words = {*QUALITY_LEVELS, *IMPORTANCE_LEVELS, *DISTORTION_TYPES}
+    missing = sorted({name for name in _names(line_schema()) if name not in words and f"`{name}`" not in page})
+    assert not missing, f"docs/answers.md says nothing of {missing}"
+
+
+def _names(schema: dict[str, Any]) -> Iterator[str]:
+    for name, inner in schema.get("properties", {}).items():
+        yield name
+        yield from _names(inner)
