@@ -7,7 +7,7 @@ Legend: N regions; L levels; T distortion types.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,8 @@ class RawReading:
 
     def where(self, rows: np.ndarray) -> RawReading:
         """The regions of a mask bool (N,)."""
-        truth = Truth(**{field.name: getattr(self.truth, field.name)[rows] for field in fields(Truth)})
-        return RawReading({task: levels[rows] for task, levels in self.levels.items()}, self.types[rows], truth)
+        levels = {task: values[rows] for task, values in self.levels.items()}
+        return RawReading(levels, self.types[rows], self.truth.rows(rows))
 
 
 @dataclass(frozen=True, eq=False)
