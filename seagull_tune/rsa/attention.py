@@ -162,7 +162,9 @@ class RegionSemanticAttention(nn.Module):
             ValueError: semantics are missing, or were not expected.
         """
         if (semantics is not None) != bool(self.semantics):
-            raise ValueError(f"The attention was built for semantics of width {self.semantics}, got {semantics is not None}.")
+            raise ValueError(
+                f"The attention was built for semantics of width {self.semantics}, got {semantics is not None}."
+            )
         allowed, belongs = confinement(shares)
         meaning = None if semantics is None else belongs.transpose(1, 2) @ semantics  # (B, N, S)
         for block in self.blocks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -116,44 +117,71 @@ def training_arguments(config: TrainConfig, n_visits: int, evaluates: bool) -> T
         evaluates: whether there is a held-out split to evaluate on.
     """
     optimisation = config.optimisation
-    steps = total_steps(config, n_visits)
-    cpu = not torch.cuda.is_available()
-    several = PartialState().num_processes > 1
-    arguments = TrainingArguments(
-        output_dir=config.out,
-        max_steps=steps,
+    return run_arguments(
+        config.out, total_steps(config, n_visits), optimisation.warmup, config.log_every, config.save_every,
+        config.report_to, config.seed,
         per_device_train_batch_size=optimisation.batch_size,
         per_device_eval_batch_size=optimisation.batch_size,
         gradient_accumulation_steps=optimisation.accumulate,
         learning_rate=optimisation.learning_rates.language_model,
         weight_decay=optimisation.weight_decay,
         max_grad_norm=optimisation.max_grad_norm,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(optimisation.warmup * steps),
         bf16=optimisation.bf16,
         gradient_checkpointing=optimisation.gradient_checkpointing and config.losses.reads_text,
         # The other kind loses the gradients of a part whose inputs need none, such as adapters on frozen embeddings.
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        use_cpu=cpu and engine_in_use() != "deepspeed",
-        ddp_backend="gloo" if several and cpu else None,
-        logging_steps=config.log_every,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=config.evaluate_every or None,
-        save_strategy="steps" if config.save_every else "no",
-        save_steps=config.save_every or 500,
+        dataloader_num_workers=0 if config.cache_front else config.workers,
+    )  # fmt: skip
+
+
+def run_arguments(
+    out: str,
+    steps: int,
+    warmup: float,
+    log_every: int,
+    save_every: int,
+    report_to: Sequence[str],
+    seed: int,
+    **others: Any,
+) -> TrainingArguments:
+    """What the arguments of all our trainings have in common.
+
+    Args:
+        out: run folder.
+        steps: optimiser steps.
+        warmup: share of them over which the learning rate rises; then it falls as a cosine.
+        log_every, save_every: in steps; ``save_every`` 0 saves nothing on the way.
+        report_to: trackers.
+        seed: of weights and order.
+        others: what differs, by the names of ``TrainingArguments``.
+    """
+    cpu = not torch.cuda.is_available()
+    several = PartialState().num_processes > 1
+    arguments = TrainingArguments(
+        output_dir=out,
+        max_steps=steps,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(warmup * steps),
+        use_cpu=cpu and engine_in_use() != "deepspeed",
+        ddp_backend="gloo" if several and cpu else None,
+        logging_steps=log_every,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        save_strategy="steps" if save_every else "no",
+        save_steps=save_every or 500,
         # Our Trainer rotates after its atomic rename; Trainer's own rotation would count the staging folder.
         save_total_limit=None,
-        dataloader_num_workers=0 if config.cache_front else config.workers,
         dataloader_pin_memory=not cpu,
         remove_unused_columns=False,
-        report_to=trainer_trackers(config.report_to) or "none",
-        run_name=Path(config.out).name,
+        report_to=trainer_trackers(report_to) or "none",
+        run_name=Path(out).name,
         project="seagull-tune",
-        seed=config.seed,
-        data_seed=config.seed,
+        seed=seed,
+        data_seed=seed,
         disable_tqdm=False,
+        **others,
     )
     # One process drives one GPU; Trainer would split batches over all it sees, and ours hold lists and flat indices.
     arguments._n_gpu = min(arguments.n_gpu, 1)

@@ -16,12 +16,12 @@ from seagull_tune.wheels import CACHE_VARIABLE
 
 
 def test_names_and_fingerprints() -> None:
-    assert set(embedded.EMBEDDED) == {"smollm2-135m-instruct", "efficientnet-lite0"}
+    assert set(embedded.EMBEDDED) == {"smollm2-135m-instruct", "efficientnet-lite0", "efficientnet-lite2"}
     for name, model in embedded.EMBEDDED.items():
         assert model.name == name
         assert embedded.fingerprint(name) == model.sha256
         assert len(model.sha256) == 64 and len(model.wheel_sha256) == 64
-    with pytest.raises(ConfigError, match="Did you mean 'efficientnet-lite0'"):
+    with pytest.raises(ConfigError, match="Did you mean 'efficientnet-lite"):
         embedded.ensure("efficientnet-lite1")
 
 

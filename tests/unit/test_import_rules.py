@@ -19,10 +19,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "levels", "files", "threads"),
-    ("records", "wheels", "hub_card"),
+    ("records", "wheels", "hub_card", "values"),
     ("embedded",),
     ("config",),
-    ("images", "raw", "builtin_scenes", "plots", "metrics", "regions", "distortions", "fullref", "instructions"),
+    ("images", "raw", "builtin_scenes", "plots", "metrics", "opinions", "regions", "distortions", "fullref",
+     "instructions"),
     ("segment",),
     ("data",),
     ("model",),

@@ -1,4 +1,4 @@
-"""Confined attention: what a cell may see, what the map is made of, and that order, padding and batches do not matter."""
+"""Confined attention: what a cell may see, what the map is made of; order, padding and batches do not matter."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_cell_sees_its_own_region_and_knows_what_it_is(attention: RegionSemant
     mine = (confinement(shares)[1][0, 1] > 0).nonzero()[:, 0]
     before = _run(attention, (cells, shares, semantics)).cells
     moved = cells.clone()
-    moved[0, mine[0]] += 1.0
+    moved[0, mine[0], 0] += 3.0  # one channel: a constant over all is what the layer norm takes away
     seen = (_run(attention, (moved, shares, semantics)).cells - before)[0, mine[1:]]
     assert bool((seen.abs().amax(dim=1) > 1e-4).all())
     meant = semantics.clone()
@@ -101,8 +101,9 @@ def test_weights_focus_and_map_sum_to_one(attention: RegionSemanticAttention, n_
 def test_the_order_of_regions_does_not_matter(attention: RegionSemanticAttention, n_regions: int) -> None:
     cells, shares, semantics = _inputs(n_regions, 64)
     order = torch.randperm(n_regions, generator=torch.Generator().manual_seed(1))
-    first, second = _run(attention, (cells, shares, semantics)), _run(
-        attention, (cells, shares[:, order], semantics[:, order])
+    first, second = (
+        _run(attention, (cells, shares, semantics)),
+        _run(attention, (cells, shares[:, order], semantics[:, order])),
     )
     torch.testing.assert_close(first.cells, second.cells, rtol=0, atol=1e-5)
     torch.testing.assert_close(first.map, second.map, rtol=0, atol=1e-6)
