@@ -37,7 +37,8 @@ def _what(manifest: ScorerManifest) -> list[str]:
     better = "higher" if scale.higher_is_better else "lower"
     return [
         "\n# Whole-image quality by regions\n",
-        f"Scores a photograph on {scale.low:g} to {scale.high:g} ({better} is better), and says which regions made it so.",
+        f"Scores a photograph on {scale.low:g} to {scale.high:g} ({better} is better), and says which regions made it",
+        "what it is.",
         f"{_HEADS[manifest.spec.head]}\n",
     ]
 
@@ -89,6 +90,6 @@ def _use(manifest: ScorerManifest) -> list[str]:
         'scorer = RsaScorer.from_pretrained("DIR")',
         'print(scorer.score(["photo.jpg"])[0])',
         "```\n",
-        f"Written by seagull-tune {manifest.written_by}. Opinion scores belong to the people and the pictures that they",
-        "were given for: expect less on others. The licences of backbone, describer and opinion scores hold on.",
+        f"Written by seagull-tune {manifest.written_by}. Opinion scores belong to the people and the pictures that",
+        "they were given for: expect less on others. The licences of backbone, describer and opinion scores hold on.",
     ]
