@@ -228,7 +228,8 @@ def cell_statistics(level: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tenso
     centre = values.mean(dim=(1, 2), keepdim=True)
     values = values - centre
     offset = area_resize(values, *grid)
-    variance = area_resize(values.square(), *grid) - offset.square()
+    coarser = grid[0] > level.shape[-2] or grid[1] > level.shape[-1]
+    variance = torch.zeros_like(offset) if coarser else area_resize(values.square(), *grid) - offset.square()
     mean = (offset + centre).flatten(1).T
     return mean, torch.log(variance.clamp_min(0.0) + FLOOR).flatten(1).T
 

@@ -62,7 +62,7 @@ def test_statistics_of_cells_are_those_of_the_maps() -> None:
 
 def test_a_map_coarser_than_the_grid_has_no_spread_inside_a_cell() -> None:
     mean, log_variance = cell_statistics(torch.arange(4.0).reshape(1, 2, 2), (4, 4))
-    assert mean.shape == (16, 1) and bool((log_variance == float(np.log(np.float32(FLOOR)))).all())
+    assert mean.shape == (16, 1) and bool((log_variance.exp() < 1.01 * FLOOR).all())
 
 
 def test_a_module_of_your_own_and_the_cache(image: np.ndarray, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_shares_of_a_cover_sum_to_one(count: int) -> None:
     shares = region_shares(_stripes(count), (3, 10))
     assert shares.shape == (count, 30) and bool((shares.sum(1) > 0).all())
     np.testing.assert_allclose(shares.sum(0), 1.0, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(shares.sum(1) / 30, [1 / count] * count, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(shares.sum(1) / 30, [1 / count] * count, rtol=0, atol=4e-3)
 
 
 def test_regions_that_do_not_cover_are_refused() -> None:

@@ -31,7 +31,7 @@ def test_a_batch_of_one_quality_has_no_correlation_and_no_order() -> None:
     for loss in (plcc_loss, rank_loss):
         value = loss(predicted, same, EVEN)
         value.backward()
-        assert float(value) == 0.0
+        assert value.item() == 0.0
     assert predicted.grad is not None and bool((predicted.grad == 0).all())
     flat = torch.full((4,), 0.2, requires_grad=True)
     plcc_loss(flat, TRUE, EVEN).backward()

@@ -33,7 +33,7 @@ def _scorer(spec: RsaSpec, images: list[np.ndarray], tuned: Path | None = None, 
     model.measure([to_batch([reader(image)]) for image in images], 0.5)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.add_(0.02 * torch.randn_like(parameter))
         if model.attention is not None:
             model.attention.looking.fill_(1.0)
             model.attention.weighing.fill_(1.0)
@@ -208,7 +208,7 @@ def test_bad_pictures_are_named(plain: RsaScorer, images: list[np.ndarray], tmp_
 
 def test_settings_that_do_not_go_together(backbone: BackboneSettings) -> None:
     for change, why in (
-        (["attention=global"], "semantics is 'none'"),
+        (["attention=global"], "semantics must be 'none'"),
         (["attention=global", "semantics=none"], "set head to pooled"),
         (["heads=3"], "heads is 3, which does not divide width 128"),
     ):
