@@ -10,7 +10,6 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from seagull_tune.config.data import SPLITS, SplitName
 from seagull_tune.config.exchange import MosTable
@@ -115,4 +114,4 @@ def _row(
     if split is not None and split not in SPLITS:
         raise DataError(f"{name}: the split is {split!r}; allowed: {', '.join(SPLITS)}.")
     scene = (line[table.scene] or "").strip() if table.scene is not None else ""
-    return OpinionRow(number, name, scene or name, cast("SplitName | None", split), opinion, spread)
+    return OpinionRow(number, name, scene or name, split, opinion, spread)

@@ -80,7 +80,8 @@ def _expected(severity: Sequence[float]) -> float:
 def say_scores(scores: Scores, prompts: PromptLibrary) -> str:
     """A sentence about a region: the model's canonical description, written from its scores instead of generated."""
     severities = tuple(said_severity(scores.severities[kind]) for kind in DISTORTION_TYPES)
-    label = RegionLabel(*(min(1.0, max(0.0, v)) for v in (scores.quality, scores.importance)), severities)
+    quality, importance = (min(1.0, max(0.0, value)) for value in (scores.quality, scores.importance))
+    label = RegionLabel(quality, importance, severities)
     return "".join(part.text for part in answer_parts(TEXT_TASK, label, prompts))
 
 
@@ -198,10 +199,10 @@ class RegionDescriber:
             else:
                 texts = [say_scores(score, assessor.prompts) for score in scores]
         # Rounded here and not by the cache, so that a description is the same the first and the second time.
-        tokens, embedding = (values.float().cpu().numpy().astype(np.float16) for values in (encoded.tokens, embedding))
+        tokens, thought = (values.float().cpu().numpy().astype(np.float16) for values in (encoded.tokens, embedding))
         return Description(
             tuple(regions), tuple(_rounded(s) for s in scores), tuple(_rounded(s) for s in direct), tuple(texts),
-            tokens.astype(np.float32), embedding.astype(np.float32), assessor.name,
+            tokens.astype(np.float32), thought.astype(np.float32), assessor.name,
         )  # fmt: skip
 
 

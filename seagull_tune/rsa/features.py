@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -53,9 +53,14 @@ class Backbone(Protocol):
         identity: names architecture and weights; cached features belong to it.
     """
 
-    channels: tuple[int, ...]
-    stride: int
-    identity: str
+    @property
+    def channels(self) -> tuple[int, ...]: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def identity(self) -> str: ...
 
     def __call__(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
         """B images, float (3, H_i, W_i), normalised -> per image its maps, float (C_l, h_l, w_l), finest first."""
@@ -74,8 +79,8 @@ class TimmBackbone(VisionTower):
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             super().__init__(settings.name)
-        info = self.backbone.feature_info
-        self.stride = int(max(info.reduction()))  # type: ignore[operator]
+        info: Any = self.backbone.feature_info
+        self.stride = int(max(info.reduction()))
         if settings.weights is None:
             self.identity = f"{settings.name}#{_digest(self)}"
             return
@@ -190,7 +195,7 @@ class CellExtractor:
         return features
 
     def _compute(self, image: np.ndarray, name: str) -> CellFeatures:
-        height, width = fit_size(*image.shape[:2], self.settings.max_side)
+        height, width = fit_size(image.shape[0], image.shape[1], self.settings.max_side)
         # A long strip may fall below the stride when its longer side is brought to size.
         height, width = max(height, self.backbone.stride), max(width, self.backbone.stride)
         if (height, width) != image.shape[:2]:

@@ -157,8 +157,8 @@ def test_the_describer_is_inside_or_near_or_missed(
     knowing.save_pretrained(inside, describer=tuned)
     knowing.save_pretrained(named)
     digest = model_digest(tuned)
-    for folder, options in ((inside, {}), (named, {"describer": tuned})):
-        loaded = RsaScorer.from_pretrained(folder, device="cpu", **options)
+    for folder, given in ((inside, None), (named, tuned)):
+        loaded = RsaScorer.from_pretrained(folder, given, device="cpu")
         assert [score.score for score in loaded.score(images)] == pytest.approx(expected, abs=1e-4)
     with pytest.raises(CheckpointError, match=rf"the hash {digest}, is gone.*--describer DIR"):
         RsaScorer.from_pretrained(named)

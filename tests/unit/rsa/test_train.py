@@ -62,9 +62,12 @@ def test_features_are_computed_once(
 ) -> None:
     calls: list[str] = []
     compute = CellExtractor._compute
-    monkeypatch.setattr(
-        CellExtractor, "_compute", lambda self, image, name: calls.append(name) or compute(self, image, name)
-    )
+
+    def counted(self: CellExtractor, image: np.ndarray, name: str) -> Any:
+        calls.append(name)
+        return compute(self, image, name)
+
+    monkeypatch.setattr(CellExtractor, "_compute", counted)
     train(configure(tmp_path / "again", optimisation__epochs=1, cache_dir=Path(run.out) / "cache"))
     assert calls == []
 
