@@ -15,6 +15,7 @@ from seagull_tune.cli import (
     merging,
     running,
     schema,
+    scoring,
     serving,
     talking,
     web,
@@ -23,5 +24,5 @@ from seagull_tune.cli.app import app, main
 
 __all__ = [
     "answers", "app", "assess", "calibrating", "data", "exchange", "main", "measuring", "merging", "running", "schema",
-    "serving", "talking", "web",
+    "scoring", "serving", "talking", "web",
 ]  # fmt: skip

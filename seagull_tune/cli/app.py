@@ -60,8 +60,8 @@ class Commands(TyperGroup):
 
 ORDER = (
     "quickstart", "build", "import", "ratings", "export", "validate", "stats", "lint-prompts", "messages", "pretrain",
-    "finetune", "calibrate", "merge", "convert", "evaluate", "compare", "assess", "ask", "chat", "serve", "web",
-    "schema", "doctor",
+    "finetune", "calibrate", "merge", "convert", "evaluate", "compare", "assess", "score", "ask", "chat", "serve",
+    "web", "schema", "doctor",
 )  # fmt: skip
 
 app = typer.Typer(

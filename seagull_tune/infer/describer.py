@@ -134,13 +134,15 @@ class RegionDescriber:
         bf16: bool = False,
         text: Literal["scores", "generated"] = "scores",
     ) -> RegionDescriber:
-        """A describer that speaks for a checkpoint.
+        """A describer that speaks for a checkpoint: its scores as they are, without calibration.
 
         Raises:
             CheckpointError: it cannot be used.
             ConfigError: the device does not exist.
         """
-        return cls(RegionAssessor.from_pretrained(folder, device, bf16), segmenter, cache, text)
+        # A calibration that is fitted later must not change what a scorer was trained to read.
+        assessor = RegionAssessor.from_pretrained(folder, device, bf16, calibrated=False)
+        return cls(assessor, segmenter, cache, text)
 
     @property
     def digest(self) -> str:
@@ -193,6 +195,7 @@ class RegionDescriber:
         with assessor.running():
             encoded = assessor.encode(image, regions)
             scores, embedding = assessor.listen(encoded)
+            scores = scores if assessor.calibration is None else assessor.calibration.apply(scores)
             direct = direct_scores(assessor.model.judge_regions(encoded.tokens))
             if self.text == "generated":
                 texts = assessor.describe(encoded, range(len(regions)))

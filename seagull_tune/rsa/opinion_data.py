@@ -27,6 +27,9 @@ from seagull_tune.rsa.inputs import PictureInputs, PictureReader, to_batch
 MIN_PICTURES = 8
 """Fewer pictures than this have no order to learn."""
 
+MIN_TRAINED = 4
+"""Fewer of them in the training part have no correlation to speak of."""
+
 _KEPT_BYTES = 4 << 30
 """Features that are held in memory; of a larger set, the rest is read from the cache at every visit."""
 
@@ -96,7 +99,7 @@ def divide(pictures: Sequence[RatedPicture], split: OpinionSplit) -> tuple[list[
         Training and test pictures, in the order of the file; the test part is empty where ``split.test`` is 0.
 
     Raises:
-        DataError: one group only, a group on both sides, the same picture on both sides, or no picture on one.
+        DataError: one group only, a group or the same picture on both sides, or too few pictures on one.
     """
     stated = {picture.row.split for picture in pictures}
     if stated != {None}:
@@ -104,9 +107,12 @@ def divide(pictures: Sequence[RatedPicture], split: OpinionSplit) -> tuple[list[
     else:
         test = _drawn(pictures, split)
     parts = [p for p in pictures if id(p) not in test], [p for p in pictures if id(p) in test]
-    for name, part in zip(("training", "test"), parts, strict=True):
-        if not part and (name == "training" or split.test > 0):
-            raise DataError(f"The {name} part has no picture; check data.mos.split and split.test ({split.test:g}).")
+    for name, part, least in zip(("training", "test"), parts, (MIN_TRAINED, int(split.test > 0)), strict=True):
+        if len(part) < least:
+            raise DataError(
+                f"The {name} part has {len(part) or 'no'} picture{'s' * (len(part) > 1)}; at least {least} are needed. "
+                f"Check data.mos.split and split.test ({split.test:g})."
+            )
     _refuse_leaks(parts)
     return parts
 

@@ -20,6 +20,9 @@ from seagull_tune.cli.app import ORDER, Commands, overrides
 from seagull_tune.config.base import load_config
 from seagull_tune.config.data import SceneTable
 from seagull_tune.config.distortions import SeverityTable
+from seagull_tune.config.exchange import Scale
+from seagull_tune.config.rsa import RsaSpec
+from seagull_tune.rsa.checkpoint import ScorerManifest
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -33,6 +36,7 @@ SHIPPED = {
     r"configs/\w+/[\w-]*finetune[\w-]*\.yaml": "finetune --config {file}",
     r"configs/model/[\w-]+\.yaml": "pretrain --out {out}/run --data {out} --config {file}",
     r"configs/evaluate/[\w-]+\.yaml": "evaluate --protocol {file} --data {out}",
+    r"configs/rsa/[\w-]+\.yaml": None,  # scripts/train_rsa.py reads them: tests/unit/rsa/test_train.py
     r"configs/accelerate/[\w-]+\.yaml": "finetune --engine-config {file}",
 }
 """Which command reads a shipped file; None: it is no command's configuration."""
@@ -82,6 +86,11 @@ def test_examples_run(
     for run_name in ("quickstart", "bench-roi"):
         (folder / "runs" / run_name).mkdir(parents=True)
         (folder / "runs" / run_name / "model").symlink_to(tiny_model)
+    scorer = ScorerManifest(
+        spec=RsaSpec(), channels=1, semantics=0, scale=Scale(low=0, high=5, higher_is_better=True), backbone="x"
+    )
+    (folder / "runs" / "rsa" / "model").mkdir(parents=True)
+    (folder / "runs" / "rsa" / "model" / "rsa.json").write_text(scorer.model_dump_json())
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     for line in examples(name):

@@ -21,6 +21,7 @@ from seagull_tune.model.checkpoint import save_checkpoint
 from seagull_tune.regions.boxes import box_region
 from seagull_tune.regions.masks import decode_all
 from tests.tiny import TOWER, enliven, make_tiny_model
+from tests.tiny_scorer import SPEC
 
 torch.set_num_threads(1)
 COUNT = 16
@@ -28,12 +29,12 @@ COUNT = 16
 
 @pytest.fixture(scope="session")
 def backbone() -> BackboneSettings:
-    return BackboneSettings(name=TOWER, weights=None, max_side=96)
+    return SPEC.backbone
 
 
 @pytest.fixture(scope="session")
-def spec(backbone: BackboneSettings) -> RsaSpec:
-    return RsaSpec(backbone=backbone, semantics="none", width=16, heads=2)
+def spec() -> RsaSpec:
+    return SPEC
 
 
 @pytest.fixture(scope="session")

@@ -9,36 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from seagull_tune.config.answer import SegmenterChoice
 from seagull_tune.config.base import load_config
 from seagull_tune.config.exchange import Scale
 from seagull_tune.config.rsa import BackboneSettings, DescriberSettings, RsaSpec
 from seagull_tune.errors import CheckpointError, ConfigError, DataError
 from seagull_tune.model.checkpoint import model_digest
-from seagull_tune.rsa.checkpoint import DescriberRecord, find_describer, read_manifest
+from seagull_tune.rsa.checkpoint import find_describer, read_manifest
 from seagull_tune.rsa.inputs import PictureInputs, to_batch
-from seagull_tune.rsa.model import RsaModel
 from seagull_tune.rsa.scorer import Explanation, ImageScore, RsaScorer, make_reader
-
-SCALE = Scale(low=1.0, high=5.0, higher_is_better=True)
-CHOICE = SegmenterChoice(max_regions=5)
-
-
-def _scorer(spec: RsaSpec, images: list[np.ndarray], tuned: Path | None = None, scale: Scale = SCALE) -> RsaScorer:
-    """A scorer with random weights that says something else of every picture."""
-    settings = DescriberSettings(model=str(tuned or ""), segmenter=CHOICE)
-    reader = make_reader(spec, settings)
-    torch.manual_seed(1)
-    model = RsaModel(spec, reader.extractor.channels, reader.width)
-    model.measure([to_batch([reader(image)]) for image in images], 0.5)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-        if model.attention is not None:
-            model.attention.looking.fill_(1.0)
-            model.attention.weighing.fill_(1.0)
-    digest = model_digest(tuned) if tuned is not None else ""
-    return RsaScorer(model, reader, scale, DescriberRecord(digest=digest, segmenter=CHOICE))
+from tests.tiny_scorer import SCALE, make_tiny_scorer
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +28,12 @@ def images(image: np.ndarray) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def plain(spec: RsaSpec, images: list[np.ndarray]) -> RsaScorer:
-    return _scorer(spec, images)
+    return make_tiny_scorer(spec, images)
 
 
 @pytest.fixture(scope="module")
 def knowing(spec: RsaSpec, images: list[np.ndarray], tuned: Path) -> RsaScorer:
-    return _scorer(spec.model_copy(update={"semantics": "text"}), images, tuned)
+    return make_tiny_scorer(spec.model_copy(update={"semantics": "text"}), images, tuned)
 
 
 def _adds_up(explanation: Explanation) -> None:
@@ -105,7 +84,7 @@ def test_a_picture_of_300_regions(plain: RsaScorer, image: np.ndarray) -> None:
 
 def test_what_the_range_cuts_off_is_in_the_bias(spec: RsaSpec, images: list[np.ndarray]) -> None:
     for better in (True, False):
-        scorer = _scorer(spec, images, scale=Scale(low=0.0, high=100.0, higher_is_better=better))
+        scorer = make_tiny_scorer(spec, images, scale=Scale(low=0.0, high=100.0, higher_is_better=better))
         with torch.no_grad():
             scorer.model.bias.fill_(7.0)
         for explanation in scorer.explain(images):
@@ -117,7 +96,7 @@ def test_what_the_range_cuts_off_is_in_the_bias(spec: RsaSpec, images: list[np.n
     "change", [{"head": "pooled"}, {"attention": "uniform"}, {"attention": "global", "head": "pooled"}]
 )
 def test_the_other_kinds(change: dict[str, str], spec: RsaSpec, images: list[np.ndarray]) -> None:
-    scorer = _scorer(spec.model_copy(update=change), images)
+    scorer = make_tiny_scorer(spec.model_copy(update=change), images)
     together = scorer.explain(images)
     alone = [scorer.explain([image])[0] for image in images]
     assert [e.image_score.score for e in together] == pytest.approx([e.image_score.score for e in alone], abs=1e-4)
