@@ -17,7 +17,7 @@ from seagull_tune.config.rsa import BackboneSettings, DescriberSettings, RsaSpec
 from seagull_tune.data.array_cache import ArrayCache
 from seagull_tune.errors import CheckpointError, ConfigError, DataError
 from seagull_tune.images import MAX_PIXELS, read_image
-from seagull_tune.infer.describer import RegionDescriber
+from seagull_tune.infer.describer import RegionDescriber, segmenter_identity
 from seagull_tune.records import Region
 from seagull_tune.rsa.checkpoint import (
     DescriberRecord,
@@ -31,6 +31,7 @@ from seagull_tune.rsa.features import Backbone, CellExtractor
 from seagull_tune.rsa.inputs import PictureInputs, PictureReader, to_batch
 from seagull_tune.rsa.model import RsaModel
 from seagull_tune.segment import build_segmenter
+from seagull_tune.segment.cache import CachedSegmenter, RegionCache
 
 Picture = np.ndarray | str | Path
 """uint8 (H, W, 3) sRGB, or a file."""
@@ -240,7 +241,8 @@ def make_reader(
     Args:
         spec: the scorer's parts; the describer's model is loaded only where ``semantics`` asks for it.
         describer: who knows the regions.
-        cache_dir: features lie in its ``features``, descriptions in its ``descriptions``; None keeps none.
+        cache_dir: features lie in its ``features``, descriptions (or regions, without a describer) beside them; None
+            keeps none.
         device: where backbone and describer run.
         backbone: a module of your own.
 
@@ -253,6 +255,9 @@ def make_reader(
     if spec.semantics == "none":
         choice = describer.segmenter
         segmenter = build_segmenter(choice.method, choice.min_area_share, choice.max_regions, choice.sam)
+        if cache_dir:
+            identity = segmenter_identity(choice)
+            segmenter = CachedSegmenter(segmenter, RegionCache(Path(cache_dir) / "regions"), identity)
         return PictureReader(spec, extractor, None, segmenter)
     speaker = RegionDescriber.from_pretrained(
         describer.model, describer.segmenter, caches[1], device, describer.bf16, describer.text

@@ -125,6 +125,7 @@ def test_saved_and_loaded(plain: RsaScorer, images: list[np.ndarray], tmp_path: 
             [s.score for s in plain.score(images)], abs=1e-6
         )
     assert list((tmp_path / "cache" / "features").rglob("*.safetensors"))
+    assert len(list((tmp_path / "cache" / "regions").rglob("*.json"))) == len(images)
 
 
 def test_the_describer_is_inside_or_near_or_missed(
