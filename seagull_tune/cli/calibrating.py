@@ -15,7 +15,7 @@ from seagull_tune.cli.query import DeviceOption, ModelOption
 @app.command(
     epilog=example(
         "seagull-tune calibrate --model runs/mine/finetune/model --data runs/mine/data",
-        "seagull-tune calibrate --model runs/quickstart/model --data data/held-out --split test",
+        "seagull-tune calibrate --model runs/quickstart/model --data data/held-out",
     )
 )
 def calibrate(

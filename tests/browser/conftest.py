@@ -28,7 +28,7 @@ PATIENCE = 60_000
 """Milliseconds that a step may take on a busy machine."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, its event loop occupies this process
 def browser() -> Iterator[Any]:
     """A headless Chromium, or the reason why there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
@@ -36,8 +36,11 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
     with playwright.sync_playwright() as driver:
-        # In containers Chromium has no sandbox of its own to use.
-        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            # In containers Chromium has no sandbox of its own to use.
+            chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"{path} does not start here: {str(error).splitlines()[0]}")
         yield chromium
         chromium.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from seagull_tune.config.distortions import SeverityTable
 from seagull_tune.config.exchange import Scale
 from seagull_tune.config.rsa import RsaSpec
 from seagull_tune.rsa.checkpoint import ScorerManifest
+from tests.tiny_data import make_tiny_dataset
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
@@ -83,7 +85,7 @@ def test_examples_run(
         (folder / "photos" / f"{number}.jpg").write_bytes(photo.read_bytes() + bytes([number]))
     (folder / "label_maps").mkdir()
     (folder / "rois.json").write_text('[{"img": "a.jpg", "points": [0, 0, 9, 9]}]')
-    for run_name in ("quickstart", "bench-roi"):
+    for run_name in ("quickstart", "bench-roi", "mine/finetune"):
         (folder / "runs" / run_name).mkdir(parents=True)
         (folder / "runs" / run_name / "model").symlink_to(tiny_model)
     scorer = ScorerManifest(
@@ -91,6 +93,12 @@ def test_examples_run(
     )
     (folder / "runs" / "rsa" / "model").mkdir(parents=True)
     (folder / "runs" / "rsa" / "model" / "rsa.json").write_text(scorer.model_dump_json())
+    if name == "calibrate":
+        made = make_tiny_dataset(tmp_path / "made")
+        for place in ("runs/mine/data", "data/held-out"):
+            shutil.copytree(made, folder / place)
+        # Held-out sets are larger than what a test can build.
+        monkeypatch.setattr("seagull_tune.evaluate.calibrate._check_enough", lambda *of: 200)
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     for line in examples(name):

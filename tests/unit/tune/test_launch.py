@@ -14,6 +14,12 @@ from seagull_tune.tune.launch import DEFAULTS, main
 SCRIPTS = [pytest.param(stage, id=stage) for stage in DEFAULTS]
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an empty folder: a dry run looks at the data set of its configuration, where there is one."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("stage", SCRIPTS)
 def test_dry_run_prints_the_resolved_configuration(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(stage, ["--dry-run", "--set", "optimisation.batch_size=3", "--set", "out=runs/here"])
