@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from seagull_tune import doctor
+from seagull_tune.embedded import EMBEDDED
 from seagull_tune.wheels import CACHE_VARIABLE
 
 
@@ -77,7 +78,7 @@ def test_sam_needs_a_checkpoint(tmp_path: Path) -> None:
 def test_an_empty_cache_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "nothing" / "here"))
     report = doctor.collect()
-    assert [model.cached for model in report.models] == [False, False]
+    assert [model.cached for model in report.models] == [False] * len(EMBEDDED)
     assert "fetched at first use (93 MB)" in shown(report)
     assert not (tmp_path / "nothing").exists()
 
