@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -122,7 +123,8 @@ def main() -> None:
         keys = [(variant.type, variant.variant) for variant in named_variants(options.variants)]
         chosen = photographs(options.data, options.count)
         measured = []
-        with ProcessPoolExecutor(options.workers) as pool:
+        # "spawn": a fork of a process that already runs threads may deadlock.
+        with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
             for result in pool.map(partial(measure_photograph, keys), enumerate(chosen)):
                 measured.append(result)
                 print(f"\r{len(measured)}/{len(chosen)} photographs", end="", file=sys.stderr, flush=True)

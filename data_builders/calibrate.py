@@ -180,8 +180,9 @@ def _fits(variants: Sequence[Variant], photographs: Sequence[Photograph], worker
     if workers == 1:
         yield from (fit_variant(variant, photographs) for variant in variants)
         return
-    # Forked, so that the processes share the photographs; one thread each, since the variants fill the processors.
-    context = multiprocessing.get_context("fork")
+    # "spawn": a fork of a process that already runs threads (OpenCV, progress) may deadlock. Every process gets its
+    # copy of the photographs once, when it starts.
+    context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, context, initializer=partial(_start_worker, photographs)) as pool:
             yield from pool.map(_fit_shared, [(variant.type, variant.variant) for variant in variants])
@@ -199,6 +200,7 @@ _shared: Sequence[Photograph] = ()
 def _start_worker(photographs: Sequence[Photograph]) -> None:
     global _shared
     _shared = photographs
+    # The variants fill the processors.
     cv2.setNumThreads(1)
 
 

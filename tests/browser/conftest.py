@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,39 @@ from PIL import Image
 from seagull_tune.config.web import WebConfig
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.segment import build_segmenter
+from tests.browser import browser_probe
 from tests.tiny import make_tiny_model
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-PATIENCE = 60_000
+PATIENCE = 30_000
 """Milliseconds that a step may take on a busy machine."""
+PROBE_SECONDS = 90
+"""A browser that shows nothing after this time does not work."""
+
+
+def _browser_that_works(path: str) -> None:
+    """Skips with a reason unless the browser opens a page."""
+    # A session of its own, so that nothing of it stays when it has to be ended.
+    probe = subprocess.Popen(
+        [sys.executable, str(Path(browser_probe.__file__)), path], text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        said, wrong = probe.communicate(timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(probe.pid, signal.SIGKILL)
+        pytest.skip(f"{path} opens no page here: nothing happened in {PROBE_SECONDS} s")
+    if "works" not in said:
+        lines = wrong.strip().splitlines() or ["no reason given"]
+        pytest.skip(f"{path} opens no page here: {lines[-1]}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A page that no longer answers may take two minutes of a test, not ten."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(120))
 
 
 @pytest.fixture(scope="module")  # while it is there, its event loop occupies this process
@@ -35,12 +65,9 @@ def browser() -> Iterator[Any]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
+    _browser_that_works(path)
     with playwright.sync_playwright() as driver:
-        try:
-            # In containers Chromium has no sandbox of its own to use.
-            chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"{path} does not start here: {str(error).splitlines()[0]}")
+        chromium = driver.chromium.launch(executable_path=path, args=browser_probe.ARGUMENTS)
         yield chromium
         chromium.close()
 

@@ -94,7 +94,7 @@ def _fetch(queue: multiprocessing.Queue[str]) -> None:
 
 def test_two_processes_at_once_get_the_same_whole_folder(shelf: Path) -> None:
     make_wheel(shelf, "seagull_photo_d", b"x" * 100_000)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     queue: multiprocessing.Queue[str] = context.Queue()
     workers = [context.Process(target=_fetch, args=(queue,)) for _ in range(2)]
     for worker in workers:
