@@ -5,7 +5,6 @@ data set -> raw readings (a line per sample, resumable) -> calibration_check.cal
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,9 +15,10 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.evaluate.calibration_check import Calibrated, RawReading, calibrate, refuse_few
 from seagull_tune.evaluate.calibration_report import abstaining_in_words, reliability_diagram, table_of
-from seagull_tune.evaluate.outcomes import DIRECT, MODEL, Reading, Truth
-from seagull_tune.evaluate.predictions import Prediction, PredictionFile
-from seagull_tune.evaluate.protocols import Assessor, run_key
+from seagull_tune.evaluate.judging import Assessor, Judge
+from seagull_tune.evaluate.outcomes import MODEL, Reading, Truth
+from seagull_tune.evaluate.predictions import PredictionFile
+from seagull_tune.evaluate.protocols import run_key
 from seagull_tune.files import atomic_write
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.model.calibration import CALIBRATION
@@ -113,6 +113,7 @@ def read_regions(assessor: Assessor, dataset: RoiDataset, path: Path, show_progr
     Raises:
         DataError: a photograph or the file cannot be used, or the file is of other regions.
     """
+    judge = Judge(assessor, None, {})
     readings, labels = [], list[RegionLabel]()
     photographs, areas = list[str](), list[float]()
     with PredictionFile(path, run_key(assessor, dataset, None)) as file:
@@ -121,7 +122,7 @@ def read_regions(assessor: Assessor, dataset: RoiDataset, path: Path, show_progr
             found = file.found.get(sample.sample_id)
             # Files that were written before level probabilities were kept lack them.
             if found is None or MODEL not in found.readings or found.readings[MODEL].importance_levels is None:
-                file.append(_read(assessor, dataset, index))
+                file.append(judge.read(dataset[index], (), None))
             record = dataset.image_record(sample.image_id)
             readings.append(file.found[sample.sample_id].readings[MODEL])
             if len(readings[-1]) != len(sample.labels):
@@ -133,17 +134,6 @@ def read_regions(assessor: Assessor, dataset: RoiDataset, path: Path, show_progr
             photographs += [record.scene_id] * len(sample.labels)
             areas += [region.area / (record.height * record.width) for region in record.regions]
     return RawReading.of(Reading.join(readings), Truth.of_labels(photographs, labels, areas))
-
-
-def _read(assessor: Assessor, dataset: RoiDataset, index: int) -> Prediction:
-    started = time.monotonic()
-    rendered = dataset[index]
-    answers = assessor.assess(rendered.image, rendered.regions)
-    readings = {
-        MODEL: Reading.of_scores([answer.scores for answer in answers]),
-        DIRECT: Reading.of_scores([answer.direct for answer in answers]),
-    }
-    return Prediction(rendered.sample.sample_id, readings, (), time.monotonic() - started)
 
 
 def _open(config: CalibrateConfig) -> RoiDataset:

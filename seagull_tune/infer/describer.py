@@ -106,7 +106,7 @@ class RegionDescriber:
     """Cuts photographs into regions and describes them, kept on disk where a cache is given.
 
     Args:
-        assessor: the tuned model.
+        assessor: the tuned model; its scores are taken as they are, without calibration.
         segmenter: what finds the regions.
         cache: where descriptions are kept, by image, model and segmenter.
         text: ``scores`` writes texts from the scores, ``generated`` lets the model speak (slower).
@@ -134,13 +134,12 @@ class RegionDescriber:
         bf16: bool = False,
         text: Literal["scores", "generated"] = "scores",
     ) -> RegionDescriber:
-        """A describer that speaks for a checkpoint: its scores as they are, without calibration.
+        """A describer that speaks for a checkpoint.
 
         Raises:
             CheckpointError: it cannot be used.
             ConfigError: the device does not exist.
         """
-        # A calibration that is fitted later must not change what a scorer was trained to read.
         assessor = RegionAssessor.from_pretrained(folder, device, bf16, calibrated=False)
         return cls(assessor, segmenter, cache, text)
 
@@ -194,8 +193,8 @@ class RegionDescriber:
         assessor = self.assessor
         with assessor.running():
             encoded = assessor.encode(image, regions)
+            # Raw: a calibration that is fitted later must not change what a scorer was trained to read.
             scores, embedding = assessor.listen(encoded)
-            scores = scores if assessor.calibration is None else assessor.calibration.apply(scores)
             direct = direct_scores(assessor.model.judge_regions(encoded.tokens))
             if self.text == "generated":
                 texts = assessor.describe(encoded, range(len(regions)))

@@ -37,11 +37,11 @@ def test_a_checkpoint_is_calibrated(model: Path, roi: RoiDataset, monkeypatch: p
     predictions = folder_of(config) / PREDICTIONS
     read, calls = RegionAssessor.assess, []
 
-    def killed_at_the_fourth(self: RegionAssessor, *arguments: object) -> object:
+    def killed_at_the_fourth(self: RegionAssessor, *arguments: object, **named: object) -> object:
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return read(self, *arguments)  # type: ignore[arg-type]
+        return read(self, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RegionAssessor, "assess", killed_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
