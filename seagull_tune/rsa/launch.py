@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seagull_tune.config.rsa import RsaTrainConfig
-from seagull_tune.training.launch import run_script, script_parser
+from seagull_tune.config.script import run_script, script_parser
 
 DEFAULT = "configs/rsa/agiqa3k.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains a scorer from command-line arguments, see :func:`~seagull_tune.training.launch.run_script`."""
+    """Trains a scorer from command-line arguments, see :func:`~seagull_tune.config.script.run_script`."""
     parser = script_parser("train_rsa.py", "Train a scorer of whole images on opinion scores.", DEFAULT)
     run_script(parser.parse_args(arguments), RsaTrainConfig, DEFAULT, plan, _train, "scorer")
 

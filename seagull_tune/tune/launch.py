@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from seagull_tune.config.script import run_script, script_parser
 from seagull_tune.config.train import TrainConfig
-from seagull_tune.training.launch import run_script, script_parser
 
 DEFAULTS = {"pretrain": "configs/embedded/pretrain.yaml", "finetune": "configs/embedded/finetune.yaml"}
 PURPOSES = {"pretrain": "Stage 1: shape the region tokens.", "finetune": "Stage 2: teach the language model to answer."}
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
-    """Runs one stage from command-line arguments, see :func:`~seagull_tune.training.launch.run_script`."""
+    """Runs one stage from command-line arguments, see :func:`~seagull_tune.config.script.run_script`."""
     parser = script_parser(f"{stage}.py", PURPOSES[stage], DEFAULTS[stage])
     parser.add_argument(
         "--engine-config", type=Path, default=None, metavar="FILE",

@@ -63,15 +63,17 @@ def run_script(
         config = load_config(config_class, options.config or resolve_asset(default), options.overrides)
         if not options.dry_run:
             folder = train(config, options.resume)
-            # Not before: --help and --dry-run answer at once.
-            from accelerate import PartialState
-
-            if PartialState().is_main_process:
+            if _speaks():
                 print(f"Finished {product}: {folder}")
-        elif os.environ.get("RANK", "0") == "0":
+        elif _speaks():
             print(plan(config))
             print("Configuration:")
             print(indent(dump_config(config), "  "), end="")
     except SeagullError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def _speaks() -> bool:
+    """Whether this is the first of several processes; a launcher, or accelerate when it starts, has set its rank."""
+    return os.environ.get("RANK", "0") == "0"
