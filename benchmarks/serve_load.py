@@ -41,7 +41,7 @@ MOST_DRIFT = 0.05
 TOKENS = 32
 CHAT, ASSESS = "/v1/chat/completions", "/v1/assess"
 SCENES = ("astronaut", "chelsea", "coffee", "rocket")
-QUESTIONS = ("How is the quality of this region?", "Which distortions does this region have, and how severe are they?")
+QUESTIONS = ("How is the quality of this region?", "Which distortions, and how severe, are there in this region?")
 Request = tuple[str, bytes]
 Mix = Callable[[random.Random], Request]
 

@@ -11,7 +11,7 @@ from seagull_tune.config.base import StrictModel
 
 EXTRACTOR_SETTINGS = (
     "mfe", "mfe_hidden", "mfe_dropout", "mfe_tokens", "mfe_global", "mfe_local", "mfe_context", "mfe_attention",
-    "mfe_pooling",
+    "mfe_pooling", "region_beliefs",
 )  # fmt: skip
 """Settings of a new model that its configuration takes over by the same names."""
 
@@ -145,6 +145,7 @@ class ModelSpec(StrictModel):
         mfe_attention: whether region tokens attend to the image tokens' grid.
         mfe_region: what is read of a region: its ``mask``, or everything inside its bounding ``box``.
         mfe_pooling: ``statistics``: mean and spread of maps and patches; ``mean``: means only.
+        region_beliefs: whether region tokens also carry what their own head believes of the region.
     """
 
     language_model: str = "embedded:smollm2-135m-instruct"
@@ -168,6 +169,7 @@ class ModelSpec(StrictModel):
     mfe_attention: bool = False
     mfe_region: Literal["mask", "box"] = "mask"
     mfe_pooling: Literal["statistics", "mean"] = "statistics"
+    region_beliefs: bool = True
 
     @property
     def region_token_counts(self) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from seagull_tune.config.model import EXTRACTOR_SETTINGS, ModelSpec
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.errors import ConfigError, did_you_mean
-from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
+from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS, SEVERITY_NAMES
 from seagull_tune.model import bases
 from seagull_tune.model.checkpoint import build_from_bases
 from seagull_tune.model.configuration import SeagullConfig
@@ -125,20 +126,27 @@ def match_scales(model: SeagullForConditionalGeneration) -> None:
 
 
 def speak_its_words(model: SeagullForConditionalGeneration, processor: SeagullProcessor) -> None:
-    """Gives the direct head the language model's own embeddings of level words and type names."""
-    set_words(model.direct_head, model.get_input_embeddings().weight, processor.tokenizer)
+    """Gives the parts that know words the language model's own embeddings of them."""
+    table = model.get_input_embeddings()
+    set_words(model.direct_head, table.weight, processor.tokenizer)
+    if model.belief_words is not None:
+        vocabularies = (QUALITY_LEVELS, IMPORTANCE_LEVELS, SEVERITY_NAMES[1:])
+        words = (word_embeddings(v, table.weight, processor.tokenizer) for v in vocabularies)
+        model.belief_words.set_lexicon(*(w * embedding_multiplier(table) for w in words))
 
 
 def set_words(head: DirectHead, table: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
     """Gives a direct head the embeddings (V, D) of level words and type names."""
+    vocabularies = (QUALITY_LEVELS, IMPORTANCE_LEVELS, DISTORTION_TYPES)
+    head.set_lexicon(*(word_embeddings(words, table, tokenizer) for words in vocabularies))
+
+
+def word_embeddings(words: Sequence[str], table: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Embeddings (W, D) of words, of a table (V, D)."""
 
     def embedding(word: str) -> Tensor:
         # With the blank before it, as inside a sentence; the mean where a tokenizer splits the word.
         ids = tokenizer(" " + word, add_special_tokens=False)["input_ids"]
         return table[torch.tensor(ids)].detach().mean(dim=0)
 
-    head.set_lexicon(
-        torch.stack([embedding(word) for word in QUALITY_LEVELS]),
-        torch.stack([embedding(word) for word in IMPORTANCE_LEVELS]),
-        torch.stack([embedding(word) for word in DISTORTION_TYPES]),
-    )
+    return torch.stack([embedding(word) for word in words])

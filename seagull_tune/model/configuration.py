@@ -39,6 +39,7 @@ class SeagullConfig(PreTrainedConfig):
             region's area; 0 reads none.
         mfe_attention: whether region tokens attend to the image grid.
         mfe_pooling: ``statistics``: mean and spread of maps and patches; ``mean``: means only.
+        region_beliefs: whether region tokens also carry what their own head believes of the region.
         image_token_id: id of ``<image>``; region_token_ids: ids of one region's tokens, global ones first. They are
             placeholders:
             their embeddings are always replaced, so the language model's vocabulary is not resized.
@@ -65,6 +66,7 @@ class SeagullConfig(PreTrainedConfig):
     mfe_context: float = 0.0
     mfe_attention: bool = False
     mfe_pooling: str = "statistics"
+    region_beliefs: bool = False
     mfe_map_sides: list[int] | tuple[int, ...] = ()
     mfe_crop_side: int = 0
     mfe_kept_inputs: int = 0

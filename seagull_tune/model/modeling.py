@@ -3,6 +3,9 @@
     images, masks, patches -> front (frozen) -> what the MFE reads -> MFE -> region tokens -+-> direct head
                                                      |-> projector -> image tokens ---------+-> splice -> language model
 
+On their way to the language model, region tokens are brought to the loudness of words, and told what the direct head
+believes of them.
+
 Legend: B samples, L sequence length, R regions of all samples, M mentions of regions in the text, V vocabulary,
 D width of the language model.
 """
@@ -27,7 +30,7 @@ from seagull_tune.model.configuration import SeagullConfig
 from seagull_tune.model.families import finish_logits
 from seagull_tune.model.mask_pooling import image_grid
 from seagull_tune.model.mfe import MaskFeatureExtractor, RegionEncoder, RegionStatistics
-from seagull_tune.model.projector import DirectHead, DirectLogits, EmbeddingScale, ImageProjector
+from seagull_tune.model.projector import BeliefWords, DirectHead, DirectLogits, EmbeddingScale, ImageProjector
 from seagull_tune.model.released_encoder import RegionViews, ReleasedEncoder
 from seagull_tune.model.splice import check_counts, splice, word_ids
 from seagull_tune.model.vision_tower import VisionTower
@@ -91,6 +94,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
         own = config.token_scale == "own"
         self.region_norm = EmbeddingScale(config.text_width, own)
         self.direct_head = DirectHead(config.text_width, config.region_token_counts)
+        self.belief_words = BeliefWords(config.text_width) if config.region_beliefs else None
         self.projector = ImageProjector(
             self.vision_tower.channels[config.image_level], config.text_width, config.projector_depth,
             standardized=config.mfe != "seagull",
@@ -160,7 +164,7 @@ class SeagullForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def speak_regions(self, tokens: Tensor) -> Tensor:
         """Region tokens as the language model reads them, (R, T, D)."""
         loud: Tensor = self.region_norm(tokens)
-        return loud
+        return loud if self.belief_words is None else self.belief_words(loud, self.judge_regions(tokens))
 
     def judge_regions(self, tokens: Tensor) -> DirectLogits:
         """What the direct head reads from region tokens (R, T, D)."""

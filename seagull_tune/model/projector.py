@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid, normalize
 from transformers.utils import ModelOutput
 
-from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS
+from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS, SEVERITY_NAMES
 from seagull_tune.model.mfe import Standardizer
 
 
@@ -80,6 +80,47 @@ class DirectLogits(ModelOutput):
     quality: Tensor = None  # type: ignore[assignment]
     importance: Tensor = None  # type: ignore[assignment]
     severity: Tensor = None  # type: ignore[assignment]
+
+
+class BeliefWords(nn.Module):
+    """Adds to region tokens what their own head believes of the region, in directions of the words for it.
+
+    A severity is a product of two readings: which type, and how much of it. The head multiplies them; a language model
+    with small adapters would have to learn to. What it is told here is the product itself, a weight for every pair of
+    type and severity, each with a direction that starts as the severity's word; and so for the levels.
+
+    The head's belief enters as a given: what the language model makes of it does not change the head.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        values = 2 * len(QUALITY_LEVELS) + len(DISTORTION_TYPES) * (len(SEVERITY_NAMES) - 1)
+        self.said = nn.Linear(values, width, bias=False)
+
+    @torch.no_grad()
+    def set_lexicon(self, quality: Tensor, importance: Tensor, severities: Tensor) -> None:
+        """Takes the directions of the words from the language model.
+
+        Args:
+            quality, importance, severities: (5, D) embeddings of the words, in the order of ``levels``, severities from
+                the slightest. What the words of one vocabulary share is taken out: it says nothing about the value.
+                The longest direction of each is as long as its words are.
+        """
+        told = []
+        for words in (quality.float(), importance.float(), severities.float()):
+            apart = words - words.mean(dim=0)
+            told.append(apart * words.norm(dim=1).mean() / apart.norm(dim=1).max())
+        self.said.weight.copy_(torch.cat([*told[:2], told[2].repeat(len(DISTORTION_TYPES), 1)]).T)
+
+    def forward(self, tokens: Tensor, belief: DirectLogits) -> Tensor:
+        """(R, T, D) at the language model's scale -> the same with what the head believes, in every token."""
+        levels = [logits.detach().float().softmax(dim=1) for logits in (belief.quality, belief.importance)]
+        severities = belief.severity.detach().float().softmax(dim=2)[:, :, 1:].flatten(1)
+        said: Tensor = self.said(torch.cat([*levels, severities], dim=1).to(self.said.weight.dtype))
+        return tokens + said[:, None].to(tokens.dtype)
 
 
 # Likeness (cosine) of the global token to the name of a type that is there, by its severity 1..5. Two types at the end

@@ -17,7 +17,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "vision_tower": ("vision_tower.",),
     "mfe": ("mfe.", "region_norm."),
     "direct_head": ("direct_head.",),
-    "projector": ("projector.", "image_norm."),
+    "projector": ("projector.", "image_norm.", "belief_words."),
     "language_model": ("language_model.",),
 }
 """Part of the stage table -> prefixes of its parameters. Every parameter of the model belongs to exactly one part."""

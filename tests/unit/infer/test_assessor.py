@@ -177,7 +177,7 @@ def test_scores_are_what_the_model_would_say(
     """The level probabilities are those of generation from the typed canonical question."""
     model, processor = assessor.model, assessor.processor
     inputs = processor(image, decode_all(regions), free_question("How is the quality of this region?", 1))
-    answer = processor.tokenizer("The quality of this region is", add_special_tokens=False)["input_ids"]
+    answer = processor.tokenizer("Its quality is", add_special_tokens=False)["input_ids"]
     ids = torch.cat([inputs["input_ids"], torch.tensor([answer])], dim=1)
     with torch.no_grad():
         logits = model(**{**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits[0, -1]

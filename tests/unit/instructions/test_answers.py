@@ -19,8 +19,8 @@ def text_of(parts: tuple[Part, ...]) -> str:
 
 def test_canonical_answers_read_as_expected(prompts: PromptLibrary) -> None:
     label = RegionLabel(0.3, 0.9, (1, 0, 4, 0, 0, 0, 0, 2))
-    assert text_of(answer_parts("quality", label, prompts)) == "The quality of this region is poor."
-    assert text_of(answer_parts("importance", label, prompts)) == "The importance of this region is critical."
+    assert text_of(answer_parts("quality", label, prompts)) == "Its quality is poor."
+    assert text_of(answer_parts("importance", label, prompts)) == "Its importance is critical."
     assert text_of(answer_parts("distortions", label, prompts)) == (
         "The distortion is blur: slight, noise: serious, resolution: moderate."
     )
@@ -29,12 +29,12 @@ def test_canonical_answers_read_as_expected(prompts: PromptLibrary) -> None:
     assert text_of(answer_parts("judgement", label, prompts, type_name="noise")) == "yes"
     assert text_of(answer_parts("judgement", label, prompts, type_name="contrast")) == "no"
     assert text_of(answer_parts("description", label, prompts)) == (
-        "In short, the quality of this region is poor, the importance of this region is critical, "
+        "In short, its quality is poor, its importance is critical, "
         "and the distortion is blur: slight, noise: serious, resolution: moderate."
     )
     clean = RegionLabel(1.0, None, (0,) * 8)
     described = text_of(answer_parts("description", clean, prompts))
-    assert described == ("In short, the quality of this region is excellent, and the distortion is none.")
+    assert described == "In short, its quality is excellent, and the distortion is none."
     assert text_of(answer_parts("distortions", clean, prompts)) == "The distortion is none."
 
 

@@ -159,7 +159,7 @@ def test_scoring_conversation_is_the_canonical_first_turn(prompts: PromptLibrary
     system, user, assistant = scoring_conversation("quality", prompts)
     assert system.text == prompts.system
     assert user.text == "<image>How is the quality of <region 1>?"
-    assert assistant.text == "The quality of this region is bad."
+    assert assistant.text == "Its quality is bad."
     assert scoring_conversation("judgement", prompts, "noise", region=2)[1].text == (
         "<image>Is there noise distortion in <region 3>?"
     )

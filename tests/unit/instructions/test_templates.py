@@ -61,7 +61,7 @@ def test_slots_of_lists_names_in_order() -> None:
         ("quality.yaml", "id: quality", "id: importance", "the id 'importance' is already that of importance.yaml"),
         ("quality.yaml", "language: en", "language: de", "several languages: de (quality.yaml), en"),
         ("quality.yaml", "language: en", "language: English", "'language' is 'English'; allowed: a code"),
-        ("quality.yaml", "version: 2", "version: one", "'version' is 'one'; allowed: a whole number"),
+        ("quality.yaml", "version: 3", "version: one", "'version' is 'one'; allowed: a whole number"),
         ("quality.yaml", "questions:", "questions: [a", "not readable as YAML"),
         (
             "distortions.yaml",
@@ -98,7 +98,7 @@ def test_importance_must_be_optional_in_descriptions(folder: Path) -> None:
     path = folder / "description.yaml"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if line.startswith("#") or "{importance}" not in line))
-    message = spoil(folder, "description.yaml", "version: 3", "version: 4")
+    message = spoil(folder, "description.yaml", "version: 4", "version: 4")
     assert "description.yaml: answers: none is with {importance}" in message
 
 

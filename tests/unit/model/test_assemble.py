@@ -80,7 +80,8 @@ def test_a_checkpoint_holds_what_no_base_has(base_folders: Path, pictures: list[
     save_checkpoint(*tiny, tmp_path / "c")
     names = load_file(tmp_path / "c" / TRAINED)
     assert not any(name.startswith(("language_model.", "vision_tower.")) for name in names)
-    assert {name.split(".")[0] for name in names} == {"mfe", "region_norm", "direct_head", "projector", "image_norm"}
+    ours = {"mfe", "region_norm", "direct_head", "belief_words", "projector", "image_norm"}
+    assert {name.split(".")[0] for name in names} == ours
     assert torch.equal(logits_of(load_checkpoint(tmp_path / "c"), pictures), logits_of(tiny, pictures))
     for path in (tmp_path / "c").rglob("*.json"):
         if path.name != "tokenizer.json":
