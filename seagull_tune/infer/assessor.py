@@ -158,8 +158,15 @@ class RegionAssessor:
             Scores; and what they are read from: last hidden states, averaged over the places, (R, D).
         """
         prefix = self._reader.open(self.model.project_image(encoded.grid))
-        heard = [self._reader.listen(prefix, chunk) for chunk in self.loud_tokens(encoded).split(self.chunk)]
-        return [score for hidden in heard for score in self._reader.judge(hidden)], torch.cat(heard).mean(dim=1)
+        tokens = self.loud_tokens(encoded)
+        # Made once: a tensor that stays after each chunk would lie between the chunks' memory, and keep it from reuse.
+        thoughts = tokens.new_empty((len(tokens), tokens.shape[-1]))
+        scores: list[Scores] = []
+        for chunk, thought in zip(tokens.split(self.chunk), thoughts.split(self.chunk), strict=True):
+            heard = self._reader.listen(prefix, chunk)
+            scores += self._reader.judge(heard)
+            thought.copy_(heard.mean(dim=1))
+        return scores, thoughts
 
     def loud_tokens(self, encoded: EncodedPhotograph) -> Tensor:
         """Region tokens at the language model's scale, (R, T, D)."""
