@@ -1,4 +1,4 @@
-"""The whole-image benchmark: train a scorer on all pictures of a folder with opinion scores, described by a tuned model.
+"""The whole-image benchmark: a scorer of all pictures of a folder with opinion scores, described by a tuned model.
 
     python -m benchmarks.bench_rsa --data DIR [--model DIR] [--out runs/rsa] [--set a.b=c] [--dry-run]
 
@@ -52,8 +52,8 @@ def find_model(given: Path | None) -> Path:
         if place.is_dir():
             return place
     raise CheckpointError(
-        f"No tuned model is in {' or '.join(map(str, MODELS))}. Make one (make bench-roi DATA=DIR, or make quickstart), "
-        "or name one: --model DIR."
+        f"No tuned model is in {' or '.join(map(str, MODELS))}. Make one (make bench-roi DATA=DIR, or make "
+        "quickstart), or name one: --model DIR."
     )
 
 

@@ -5,8 +5,8 @@
 
 DIR as for benchmarks/bench_rsa.py. A cell is one row of the table under one seed; the seed draws the split (a fifth of
 the groups tests: no prompt is on both sides), the weights and the order. Features and descriptions are computed once,
-kept in ``<out>/cache``, and held in memory for all cells. Each finished cell is a JSON file in ``<out>/cells``: a second
-call goes on with those that are missing. Leaves ``<out>/table.json`` and ``<out>/table.md``.
+kept in ``<out>/cache``, and held in memory for all cells. Each finished cell is a JSON file in ``<out>/cells``: a
+second call goes on with those that are missing. Leaves ``<out>/table.json`` and ``<out>/table.md``.
 """
 
 from __future__ import annotations
