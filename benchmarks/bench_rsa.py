@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seagull_tune.config.base import load_config
+from seagull_tune.config.base import load_config, resolve_asset
 from seagull_tune.config.rsa import RsaTrainConfig
 from seagull_tune.errors import CheckpointError, ConfigError, DataError, SeagullError
 from seagull_tune.threads import wait_politely
@@ -68,7 +68,8 @@ def bench_config(data: Path, model: Path | None, out: str, sets: Sequence[str]) 
         "data.file": str(place / OPINIONS), "data.images": str(place / "images"), "out": out, "split.test": 0.0,
         "describer.model": str(find_model(model)), "keep_describer": "inside",
     }  # fmt: skip
-    return load_config(RsaTrainConfig, CONFIG, [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *sets])
+    overrides = [*(f"{key}={json.dumps(value)}" for key, value in given.items()), *sets]
+    return load_config(RsaTrainConfig, resolve_asset(CONFIG), overrides)
 
 
 def finished(config: RsaTrainConfig) -> bool:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from seagull_tune.files import atomic_write_text, sha256_of
 from seagull_tune.metrics.correlation import plcc, srcc
 from seagull_tune.threads import wait_politely
 
-CELLS: dict[str, dict[str, str]] = {
+CELLS: dict[str, dict[str, Any]] = {
     "describer": {"semantics": "numbers"},
     "svr": {"semantics": "none"},
     BASE: {"attention": "global", "head": "pooled", "semantics": "none"},
@@ -38,6 +39,7 @@ CELLS: dict[str, dict[str, str]] = {
     "rsa-numbers": {"semantics": "numbers"},
     "rsa-tokens": {"semantics": "tokens"},
     FULL: {"semantics": "text"},
+    "rsa-regions": {"semantics": "text", "whole": False},
     FREE: {"semantics": "text", "head": "pooled"},
 }
 """Cells of the table -> settings laid over the configuration's scorer. The first two train no scorer: ``describer`` is
@@ -229,6 +231,7 @@ def mark_of(plan: RsaTrainConfig, config: RsaTrainConfig) -> str:
     Raises:
         CheckpointError: the describer's model is no checkpoint.
     """
+    from seagull_tune.rsa.checkpoint import FORMAT_VERSION
     from seagull_tune.rsa.train import digest_of
     from seagull_tune.training.run_record import config_hash
 
@@ -236,7 +239,7 @@ def mark_of(plan: RsaTrainConfig, config: RsaTrainConfig) -> str:
     plain["describer"].pop("model")
     plain["data"].pop("images")
     plain["data"]["file"] = sha256_of(Path(config.data.file))
-    plain["digest"] = digest_of(plan)
+    plain |= {"digest": digest_of(plan), "format": FORMAT_VERSION}
     return config_hash(plain)[:8]
 
 

@@ -21,7 +21,8 @@ SAYS = {
     "rsa-numbers": "RSA, describer's numbers",
     "rsa-tokens": "RSA, numbers and tokens",
     FULL: "RSA, numbers, tokens and text",
-    FREE: "the same, unconstrained head",
+    "rsa-regions": "the same, the whole image not read beside the regions",
+    FREE: "RSA, numbers, tokens and text, unconstrained head",
 }
 
 

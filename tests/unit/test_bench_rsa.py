@@ -90,7 +90,7 @@ def test_cells_share_all_but_what_they_compare(configure: Callable[..., RsaTrain
     config = configure(tmp_path / "out")
     plans = {cell: rsa_quality.cell_config(config, cell, 3) for cell in rsa_quality.CELLS}
     assert len({plan.model_copy(update={"scorer": None, "out": ""}).model_dump_json() for plan in plans.values()}) == 1
-    assert len({plan.scorer.model_dump_json() for cell, plan in plans.items() if cell not in rsa_quality.PLAIN}) == 7
+    assert len({plan.scorer.model_dump_json() for cell, plan in plans.items() if cell not in rsa_quality.PLAIN}) == 8
     assert plans["global"].split.test == 0.2 and plans["global"].split.seed == plans["global"].seed == 3
     with pytest.raises(ConfigError, match=r"no cell 'globl'\. Did you mean 'global'\?"):
         rsa_quality.cell_config(config, "globl", 0)
