@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -143,7 +144,7 @@ def run(scorer: RsaScorer, paths: Sequence[Path], count: int, severity: int, out
     return found
 
 
-def _kept(out: Path, mark: str) -> dict[str, dict[str, object] | None]:
+def _kept(out: Path, mark: str) -> dict[str, dict[str, Any] | None]:
     """Trials of an earlier call.
 
     Raises:

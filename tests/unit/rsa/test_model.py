@@ -64,8 +64,8 @@ def test_the_regions_learn_from_the_first_step() -> None:
     model = _model()
     model(_batch(9)).score.sum().backward()
     assert model.parts is not None
-    last = model.parts.decide[-1].weight.grad
-    assert last is not None and bool(last.any())
+    last = model.parts.decide[-1]
+    assert isinstance(last, torch.nn.Linear) and last.weight.grad is not None and bool(last.weight.grad.any())
 
 
 def test_statistics_of_regions_are_standardised_as_regions() -> None:
