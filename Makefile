@@ -25,7 +25,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models quickstart test test-all lint format bench-ask bench-build bench-calibration bench-loader bench-mfe bench-mfe-quality bench-roi bench-serve bench-startup bench-train bench-web wheel requirements clean distclean
+.PHONY: help setup models quickstart test test-all lint format bench-ask bench-build bench-calibration bench-loader bench-mfe bench-mfe-quality bench-roi bench-rsa bench-rsa-quality bench-serve bench-startup bench-train bench-web wheel requirements clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,14 @@ bench-mfe: $(READY) ## our feature extractor against the released one: time, mem
 bench-mfe-quality: $(READY) ## what every part of the extractor is worth: three seeds on DATA=DIR (takes long; goes on where it was)
 	@test -n "$(DATA)" || { echo "Say where the photographs are: make bench-mfe-quality DATA=DIR (a folder with images/ and regions/)" >&2; exit 1; }
 	$(PY) -m benchmarks.mfe_quality --data "$(DATA)" $(if $(STEPS),--steps $(STEPS)) $(ARGS)
+
+bench-rsa: $(READY) ## train a whole-image scorer on all of DATA=DIR (mos.csv, images/), described by MODEL=DIR, into runs/rsa
+	@test -n "$(DATA)" || { echo "Say where the rated pictures are: make bench-rsa DATA=DIR (a folder with mos.csv and images/)" >&2; exit 1; }
+	$(PY) -m benchmarks.bench_rsa --data "$(DATA)" $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+bench-rsa-quality: $(READY) ## what every part of the scorer is worth: five splits of DATA=DIR (takes long; goes on where it was)
+	@test -n "$(DATA)" || { echo "Say where the rated pictures are: make bench-rsa-quality DATA=DIR (a folder with mos.csv and images/)" >&2; exit 1; }
+	$(PY) -m benchmarks.rsa_quality --data "$(DATA)" $(if $(MODEL),--describer "$(MODEL)") $(ARGS)
 
 bench-serve: $(READY) ## put the server under load: eight clients against one, a thousand good and bad requests
 	$(PY) -m benchmarks.serve_load $(ARGS)

@@ -65,6 +65,8 @@ class RsaSpec(StrictModel):
             same; ``global`` is global average pooling, without any attention.
         head: ``additive`` gives a score that is a bias plus one contribution per region; ``pooled`` reads the
             re-weighted features of the whole image, and explains by the map alone.
+        whole: whether what global pooling says of the whole image is a term of every region's value; always so where
+            attention is ``global``.
         width: of the cells and of the head.
         heads, blocks: of the confined attention.
         dropout: in attention and head; input_dropout: of the statistics that the head reads.
@@ -74,6 +76,7 @@ class RsaSpec(StrictModel):
     semantics: Semantics = "text"
     attention: Literal["rsa", "uniform", "global"] = "rsa"
     head: Literal["additive", "pooled"] = "additive"
+    whole: bool = True
     width: Annotated[int, Field(ge=8)] = 128
     heads: Annotated[int, Field(ge=1)] = 4
     blocks: Annotated[int, Field(ge=0)] = 1

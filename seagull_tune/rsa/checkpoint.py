@@ -33,7 +33,7 @@ from seagull_tune.rsa.model import RsaModel
 MANIFEST = "rsa.json"
 WEIGHTS = "rsa.safetensors"
 DESCRIBER_FOLDER = "describer"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _AGAIN = "Copy the whole folder again, or train again."
 
 

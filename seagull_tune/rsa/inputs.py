@@ -6,7 +6,7 @@ Legend: B pictures, N cells (padded), R regions (padded), C channels, S semantic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -105,6 +105,13 @@ class PictureReader:
             else np.zeros((len(regions), 0), np.float32)
         )
         return PictureInputs(features, regions, region_shares(regions, features.grid, name), semantics, description)
+
+    def narrowed(self, inputs: PictureInputs) -> PictureInputs:
+        """A picture as this reader reads it, from what one of the same backbone and regions read, who reads more."""
+        kind = self.spec.semantics
+        if kind == "none" or inputs.description is None:
+            return replace(inputs, semantics=np.zeros((len(inputs.regions), 0), np.float32))
+        return replace(inputs, semantics=semantics_of(inputs.description, kind))
 
     def _cover(self, image: np.ndarray) -> tuple[Region, ...]:
         if self.spec.attention != "global" and self.segmenter is not None:

@@ -3,6 +3,11 @@
     cell statistics -> confined attention -> attention map -> re-weighted statistics of all levels -> head -> score
     describer's vectors ------^-------------------------------------------------------^
 
+    statistics of the whole image ------------------------------------------> its own value --^
+
+With ``whole``, what global pooling says of the image is a term of every region's value: nothing of it is lost, the
+scorer begins as it, and the regions learn what they add.
+
 Two heads. ``additive``: each region has a value of its own, read from its own re-weighted features and from what is
 known of it, and the score is a bias plus the sum of weight times value: an explanation that adds up by construction.
 ``pooled``: one value of the features under the whole map; nothing is lost to the explanation, and nothing adds up.
@@ -47,6 +52,39 @@ class RsaOutput(ModelOutput):
     map: Tensor | None = None
 
 
+class Value(nn.Module):
+    """Statistics of features under a map, with what else is known there -> a value.
+
+    Args:
+        channels: C.
+        others: width of what else is known; 0: nothing is.
+        spec: the scorer's parts.
+    """
+
+    def __init__(self, channels: int, others: int, spec: RsaSpec) -> None:
+        super().__init__()
+        self.norm = Standardizer(2 * channels)
+        self.read = nn.Sequential(nn.Dropout(spec.input_dropout), nn.Linear(2 * channels, spec.width))
+        self.decide = nn.Sequential(
+            nn.GELU(), nn.Dropout(spec.dropout),
+            nn.Linear(spec.width + others, spec.width), nn.GELU(), nn.Dropout(spec.dropout),
+            nn.Linear(spec.width, 1),
+        )  # fmt: skip
+
+    def silence(self) -> None:
+        """Lets it say 0 of everything, until it has learnt."""
+        last = self.decide[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, statistics: Tensor, *others: Tensor | None) -> Tensor:
+        """(..., 2C), and what else is known, (..., width) each -> (...)."""
+        parts = [self.read(self.norm(statistics)), *(part for part in others if part is not None)]
+        value: Tensor = self.decide(torch.cat(parts, dim=-1))[..., 0]
+        return value
+
+
 class RsaModel(nn.Module):
     """Attention and head.
 
@@ -60,12 +98,14 @@ class RsaModel(nn.Module):
         super().__init__()
         self.spec, self.channels, self.semantics = spec, channels, semantics
         known = _KNOWN_WIDTH if semantics else 0
-        self.cells_norm, self.pooled_norm = Standardizer(2 * channels), Standardizer(2 * channels)
+        regional = spec.attention != "global"
+        # First, so that with one seed it begins the same with and without regions beside it.
+        self.whole = Value(channels, 0, spec) if spec.whole or not regional else None
+        self.cells_norm = Standardizer(2 * channels)
         self.known_norm = Standardizer(semantics) if semantics else None
         self.known_in = (
             nn.Sequential(nn.Dropout(spec.input_dropout), nn.Linear(semantics, known), nn.GELU()) if semantics else None
         )
-        regional = spec.attention != "global"
         self.cells_in = nn.Linear(2 * channels, spec.width) if regional else None
         self.attention = (
             RegionSemanticAttention(
@@ -74,12 +114,9 @@ class RsaModel(nn.Module):
             if regional
             else None
         )
-        self.pooled_in = nn.Sequential(nn.Dropout(spec.input_dropout), nn.Linear(2 * channels, spec.width))
-        self.head = nn.Sequential(
-            nn.GELU(), nn.Dropout(spec.dropout),
-            nn.Linear((2 if regional else 1) * spec.width + known, spec.width), nn.GELU(), nn.Dropout(spec.dropout),
-            nn.Linear(spec.width, 1),
-        )  # fmt: skip
+        self.parts = Value(channels, spec.width + known, spec) if regional else None
+        if self.parts is not None and self.whole is not None:
+            self.parts.silence()
         self.bias = nn.Parameter(torch.zeros(()))
 
     @property
@@ -95,15 +132,22 @@ class RsaModel(nn.Module):
             batches: of them; the more cells, the better.
             mean_quality: what the score begins with.
         """
-        cells, pooled, known = [], [], []
+        cells, whole, parts, known = [], [], [], []
         for batch in batches:
             real = batch.shares.sum(dim=1) > 0  # (B, N)
+            there = batch.shares.sum(dim=2) > 0  # (B, R)
             cells.append(torch.cat([batch.mean, batch.log_variance], dim=2)[real])
-            pooled.append(self._under(batch, _even_map(batch)[:, None])[:, 0])
+            whole.append(self._under(batch, _even_map(batch)[:, None])[:, 0])
+            # Regions differ more than images do: few cells have little spread. The constants are of what is read.
+            inside = batch.shares / batch.shares.sum(dim=2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+            parts.append(self._under(batch, inside)[there] if self.spec.head == "additive" else whole[-1])
             if batch.semantics is not None:
-                known.append(batch.semantics[batch.shares.sum(dim=2) > 0])
+                known.append(batch.semantics[there])
         self.cells_norm.measure(torch.cat(cells))
-        self.pooled_norm.measure(torch.cat(pooled))
+        if self.whole is not None:
+            self.whole.norm.measure(torch.cat(whole))
+        if self.parts is not None:
+            self.parts.norm.measure(torch.cat(parts))
         if self.known_norm is not None:
             self.known_norm.measure(torch.cat(known))
         self.bias.fill_(mean_quality)
@@ -114,30 +158,25 @@ class RsaModel(nn.Module):
         if self.known_norm is not None and self.known_in is not None:
             assert batch.semantics is not None, "a scorer of semantics is given them by its reader"
             known = self.known_in(self.known_norm(batch.semantics))  # (B, R, known)
-        if self.attention is None or self.cells_in is None:
-            even = _even_map(batch)
-            return RsaOutput(score=self.bias + self._value(batch, even[:, None], None, None)[:, 0], map=even)
+        even = _even_map(batch)
+        whole = None if self.whole is None else self.whole(self._under(batch, even[:, None]))  # (B, 1)
+        if self.attention is None or self.cells_in is None or self.parts is None:
+            assert whole is not None, "a scorer without regions reads the whole image"
+            return RsaOutput(score=self.bias + whole[:, 0], map=even)
         cells = self.cells_in(self.cells_norm(torch.cat([batch.mean, batch.log_variance], dim=2)))
         seen: Attended = self.attention(cells, batch.shares, known)
+        base = 0.0 if whole is None else whole
         if self.spec.head == "pooled":
             weights = seen.weights[:, None]  # (B, 1, R)
-            value = self._value(
-                batch, seen.map[:, None], weights @ seen.regions, None if known is None else weights @ known
-            )
+            under = self._under(batch, seen.map[:, None])
+            value = base + self.parts(under, weights @ seen.regions, None if known is None else weights @ known)
             return RsaOutput(score=self.bias + value[:, 0], weights=seen.weights, map=seen.map)
-        values = self._value(batch, seen.focus, seen.regions, known)
+        values = base + self.parts(self._under(batch, seen.focus), seen.regions, known)  # (B, R)
         contributions = seen.weights * values
         return RsaOutput(
             score=self.bias + contributions.sum(dim=1), contributions=contributions, values=values,
             weights=seen.weights, map=seen.map,
         )  # fmt: skip
-
-    def _value(self, batch: RsaBatch, weights: Tensor, regions: Tensor | None, known: Tensor | None) -> Tensor:
-        """Values (B, M) of M maps over the cells, and of what was learnt and is known under each."""
-        parts = [self.pooled_in(self.pooled_norm(self._under(batch, weights)))]
-        parts += [part for part in (regions, known) if part is not None]
-        value: Tensor = self.head(torch.cat(parts, dim=-1))[..., 0]
-        return value
 
     def _under(self, batch: RsaBatch, weights: Tensor) -> Tensor:
         """Statistics of all levels under M maps, (B, M, 2C)."""

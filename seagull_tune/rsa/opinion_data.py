@@ -154,15 +154,32 @@ class RatedInputs(Dataset[dict[str, Any]]):
         pictures: the part.
         reader: reads them.
         max_pixels: photographs with more pixels are refused.
+        known: pictures that were read already, by a reader of the same backbone, segmenter and describer that reads as
+            much as this one or more; those of them that are in the part are not read again.
     """
 
-    def __init__(self, pictures: Sequence[RatedPicture], reader: PictureReader, max_pixels: int) -> None:
+    def __init__(
+        self,
+        pictures: Sequence[RatedPicture],
+        reader: PictureReader,
+        max_pixels: int,
+        known: RatedInputs | None = None,
+    ) -> None:
         self.pictures, self._reader, self._max_pixels = list(pictures), reader, max_pixels
         self._kept: dict[int, PictureInputs] = {}
+        if known is not None:
+            found = {index: known.kept(picture.path) for index, picture in enumerate(self.pictures)}
+            self._kept = {index: reader.narrowed(inputs) for index, inputs in found.items() if inputs is not None}
+        self._places = {picture.path: index for index, picture in enumerate(self.pictures)}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def kept(self, path: Path) -> PictureInputs | None:
+        """What is held in memory of a picture; None where nothing is."""
+        index = self._places.get(path)
+        return None if index is None else self._kept.get(index)
 
     def read(self, index: int) -> PictureInputs:
         """Features, regions and semantics of one picture.

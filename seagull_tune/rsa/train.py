@@ -90,13 +90,16 @@ class Prepared:
     manifest: ScorerManifest
 
 
-def train(config: RsaTrainConfig, resume: bool = False, backbone: Backbone | None = None) -> Path:
+def train(
+    config: RsaTrainConfig, resume: bool = False, backbone: Backbone | None = None, known: RatedInputs | None = None
+) -> Path:
     """Trains a scorer, measures it on the test part, and writes it.
 
     Args:
         config: the run.
         resume: go on from the newest complete checkpoint of ``config.out``, if there is one.
         backbone: a module of your own instead of the one that the configuration names.
+        known: pictures that were read for another training, see :class:`~seagull_tune.rsa.opinion_data.RatedInputs`.
 
     Returns:
         The folder of the finished scorer, ``<out>/model``.
@@ -107,7 +110,7 @@ def train(config: RsaTrainConfig, resume: bool = False, backbone: Backbone | Non
     started = time.monotonic()
     check(config, resume)
     parts = divide(read_rated(config.data), config.split)
-    prepared = prepare(config, parts, backbone)
+    prepared = prepare(config, parts, backbone, known)
     trainer = build_trainer(config, prepared)
     checkpoint = last_checkpoint(Path(config.out)) if resume else None
     facts = {"pictures": len(parts[0]), "test_pictures": len(parts[1]), "groups": _groups(parts[0])}
@@ -161,12 +164,13 @@ def prepare(
     config: RsaTrainConfig,
     parts: tuple[Sequence[RatedPicture], Sequence[RatedPicture]],
     backbone: Backbone | None = None,
+    known: RatedInputs | None = None,
 ) -> Prepared:
-    """Features and descriptions of all pictures, and a new model whose constants are measured."""
+    """Features and descriptions of all pictures, and a new model whose constants are measured; see :func:`train`."""
     cache = config.cache_dir or str(Path(config.out) / "cache")
     place = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     reader = make_reader(config.scorer, config.describer, cache, place, backbone)
-    train_part, test_part = (RatedInputs(part, reader, config.data.max_pixels) for part in parts)
+    train_part, test_part = (RatedInputs(part, reader, config.data.max_pixels, known) for part in parts)
     with PartialState().main_process_first():
         # The others find the caches filled.
         train_part.prepare("training pictures")

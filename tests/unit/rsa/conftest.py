@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-import skimage.data
 import torch
-from PIL import Image
 
 from seagull_tune.config.base import load_config
 from seagull_tune.config.rsa import BackboneSettings, RsaSpec, RsaTrainConfig
-from seagull_tune.data.processor import visual_tensors
-from seagull_tune.model.checkpoint import save_checkpoint
-from seagull_tune.regions.boxes import box_region
-from seagull_tune.regions.masks import decode_all
-from tests.tiny import TOWER, enliven, make_tiny_model
+from tests.rsa_parts import make_image, make_rated, make_tuned
+from tests.tiny import TOWER
 from tests.tiny_scorer import SPEC
 
 torch.set_num_threads(1)
-COUNT = 16
 
 
 @pytest.fixture(scope="session")
@@ -39,46 +31,19 @@ def spec() -> RsaSpec:
 
 @pytest.fixture(scope="session")
 def image() -> np.ndarray:
-    return np.ascontiguousarray(skimage.data.chelsea()[40:140, 100:220])
+    return make_image()
 
 
 @pytest.fixture(scope="session")
-def tuned(tmp_path_factory: pytest.TempPathFactory, image: np.ndarray) -> Path:
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a lively tiny region model."""
-    model, processor = make_tiny_model(seed=3)
-    enliven(model)
-    boxes = [box_region(box, *image.shape[:2]) for box in ((0, 0, 60, 60), (30, 40, 120, 100))]
-    model.mfe.measure(model.encode_front(**visual_tensors([processor.visual(image, decode_all(boxes))])))
-    folder = tmp_path_factory.mktemp("describer") / "tuned" / "model"
-    save_checkpoint(model, processor, folder)
-    return folder
+    return make_tuned(tmp_path_factory.mktemp("describer") / "tuned" / "model")
 
 
 @pytest.fixture(scope="session")
 def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CSV file of pictures that are blurred more and more, two of each group, of two sizes."""
-    folder = tmp_path_factory.mktemp("rated")
-    rows = []
-    for index in range(COUNT):
-        top, side = 10 * (index // 2), 64 + 32 * (index % 2)
-        picture = np.ascontiguousarray(skimage.data.astronaut()[top : top + 96, 100 : 100 + side])
-        blur = index % 4
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.1 + 2.0 * blur)
-        Image.fromarray(picture).save(folder / f"{index:02d}.png")
-        rows.append({
-            "image": f"{index:02d}.png", "mos": 5.0 - blur - 0.01 * index, "std": 0.1 + 0.02 * index,
-            "group": f"g{index // 2}",
-        })  # fmt: skip
-    write_csv(folder / "mos.csv", rows)
-    return folder / "mos.csv"
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
+    return make_rated(tmp_path_factory.mktemp("rated"))
 
 
 @pytest.fixture(scope="session")

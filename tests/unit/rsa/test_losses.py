@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -52,3 +54,32 @@ def test_only_weighted_losses_are_computed() -> None:
     assert float(l1_loss(TRUE, TRUE, EVEN)) == 0.0
     with pytest.raises(ValueError, match="nothing would be trained"):
         RsaLosses(plcc=0, rank=0, l1=0)
+
+
+def _rank(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    score, batch = _batch(slice(0, 4) if rank == 0 else slice(4, 8))
+    found = rsa_losses(RsaLosses(), RsaOutput(score=score), batch)
+    torch.stack([weight * loss for weight, loss in found.values()]).sum().backward()
+    values = {name: float(loss.detach()) for name, (_, loss) in found.items()}
+    torch.save({"losses": values, "gradient": score.grad}, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _batch(part: slice) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Eight pictures, of which a process has its part."""
+    score, quality, trust = torch.rand(3, 8, generator=torch.Generator().manual_seed(0))
+    return score[part].clone().requires_grad_(), {"quality": quality[part], "trust": 0.5 + trust[part]}
+
+
+def test_two_processes_have_the_losses_of_one_batch(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    score, batch = _batch(slice(0, 8))
+    found = rsa_losses(RsaLosses(), RsaOutput(score=score), batch)
+    torch.stack([weight * loss for weight, loss in found.values()]).sum().backward()
+    for part in parts:
+        assert part["losses"] == pytest.approx({name: float(loss) for name, (_, loss) in found.items()}, abs=1e-6)
+    # Data parallel takes the mean of gradients over the processes; a score's own is in one of them.
+    gradient = torch.cat([part["gradient"] for part in parts]) / 2
+    torch.testing.assert_close(gradient, score.grad, rtol=0, atol=1e-6)

@@ -12,7 +12,7 @@ from seagull_tune.config.base import load_config
 from seagull_tune.config.rsa import OpinionData, OpinionSplit
 from seagull_tune.errors import ConfigError, DataError
 from seagull_tune.rsa.opinion_data import divide, read_rated
-from tests.unit.rsa.conftest import COUNT, write_csv
+from tests.rsa_parts import COUNT, write_csv
 
 SCALE = "mos.scale={low: 0, high: 5, higher_is_better: true}"
 
