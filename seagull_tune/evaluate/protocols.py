@@ -240,7 +240,7 @@ def _baseline_figures(
     quality = readings[MODEL].quality
     if quality is None:
         raise DataError("The predictions hold no quality; remove the predictions file to measure again.")
-    baselines = {name: reading for name, reading in readings.items() if name not in (MODEL, DIRECT)}
+    baselines = {name: reading for name, reading in readings.items() if name not in (MODEL, DIRECT, RAW)}
     baselines[AREA_LOSS] = Reading(importance=area_loss(truth.area, quality))
     if CLASSICAL not in readings:
         notes.add("baselines: none are stored with the model; fit them on its training data (fit_baselines)")

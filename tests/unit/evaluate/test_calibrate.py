@@ -87,6 +87,7 @@ def test_a_measurement_says_what_it_measured(model: Path, roi: RoiDataset, tmp_p
     assert figures[True]["calibrated"] and CALIBRATED in figures[True]["model_id"]
     assert not figures[False]["calibrated"] and "raw" not in figures[False]
     assert figures[True]["raw"]["quality"] == figures[False]["quality"], "what it was before is reported too"
+    assert figures[True]["baselines"].keys() == figures[False]["baselines"].keys(), "it is no baseline of itself"
     assert figures[True]["quality"]["rmse"] != figures[False]["quality"]["rmse"]
     assert figures[True]["quality"]["srcc"] == pytest.approx(figures[False]["quality"]["srcc"], abs=1e-3)
 
