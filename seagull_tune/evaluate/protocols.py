@@ -124,10 +124,7 @@ def check_data(dataset: RoiDataset, protocol: Protocol) -> None:
     Raises:
         DataError: a scene is in two splits, or no sample has the truth that the protocol is about.
     """
-    leaks = dataset.leaks()
-    if leaks:
-        more = [f"... and {len(leaks) - 10} more"] if len(leaks) > 10 else []
-        raise DataError("\n  ".join([f"{dataset.folder} leaks between its splits:", *leaks[:10], *more]))
+    dataset.refuse_leaks()
     kinds = {_truth_of(dataset.sample(index)) for index in range(len(dataset))} - {""}
     if protocol.truth not in kinds:
         held = f"it holds truth of the kinds: {', '.join(sorted(kinds))}" if kinds else "it holds no label at all"
