@@ -20,8 +20,10 @@ from seagull_tune.evaluate.outcomes import MODEL, Reading, Truth
 from seagull_tune.evaluate.predictions import PredictionFile
 from seagull_tune.evaluate.protocols import run_key
 from seagull_tune.files import atomic_write
+from seagull_tune.hub_card import CARD
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.model.calibration import CALIBRATION
+from seagull_tune.model.card import write_card
 from seagull_tune.model.checkpoint import model_digest, model_id, read_manifest
 from seagull_tune.model.seen import check_unseen
 from seagull_tune.records import RegionLabel
@@ -56,7 +58,7 @@ def plan_calibration(config: CalibrateConfig) -> str:
 
 
 def calibrate_checkpoint(config: CalibrateConfig, show_progress: bool = True) -> str:
-    """Calibrates a checkpoint; a second run over the first only fits again.
+    """Calibrates a checkpoint, and refreshes its card; a second run over the first only fits again.
 
     Returns:
         What it changed, in words: a table and the places of the files.
@@ -84,7 +86,10 @@ def calibrate_checkpoint(config: CalibrateConfig, show_progress: bool = True) ->
         atomic_write(figure, [reliability_diagram(found.before, found.after)])
     except OSError as error:
         raise DataError(f"{figure} cannot be written: {error}. Choose another --out.") from error
-    return in_words(found, found.calibration.save(model), figure)
+    stored = found.calibration.save(model)
+    if (model / CARD).is_file():
+        write_card(model)
+    return in_words(found, stored, figure)
 
 
 def in_words(found: Calibrated, stored: Path, figure: Path) -> str:

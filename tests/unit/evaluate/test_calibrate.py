@@ -14,6 +14,7 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.evaluate.calibrate import FIGURE, PREDICTIONS, calibrate_checkpoint, folder_of, plan_calibration
 from seagull_tune.evaluate.protocols import evaluate_model
+from seagull_tune.hub_card import CARD
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.serialise import assessment_to_dict, scores_to_dict
 from seagull_tune.model.calibration import CALIBRATION, load_calibration
@@ -55,10 +56,13 @@ def test_a_checkpoint_is_calibrated(model: Path, roi: RoiDataset, monkeypatch: p
     found = load_calibration(model)
     assert found is not None and found.facts["n_photographs"] == 3 and found.facts["split"] == "test"
     assert found.facts["unseen"] is False, "nobody knows what a tiny checkpoint was trained on"
+    assert not (model / CARD).exists(), "a card is of finished models"
+    (model / CARD).write_text("of before")
     # A second run over the first reads nothing, and finds the same; it takes the raw model, not the calibrated one.
     assert calibrate_checkpoint(config, show_progress=False) == said and load_calibration(model) == found
     assert len(calls) == 4 + len(roi.labelled) - 3
     assert "in place of the one that is there" in plan_calibration(config)
+    assert "regions of 3 photographs" in (model / CARD).read_text(), "the card is refreshed"
 
 
 def test_a_calibrated_model_answers_with_both(model: Path, roi: RoiDataset) -> None:
