@@ -1,7 +1,8 @@
 """COCO instances: one image per sample, one annotation per region, with our labels as extra keys.
 
     images/<sample>.png
-    instances.json      images, annotations (RLE, area, bbox; quality, importance, severities), categories
+    instances.json      images (mos, where people gave one), annotations (RLE, area, bbox; quality, and how far raters
+                        disagreed about it, importance, severities), categories
 
 The categories are the names of the regions; a region without a name is a "region".
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,7 @@ def _image(number: int, item: Item, sample: Sample, quality: float | None) -> di
         "scene_id": item.record.scene_id,
         "split": item.record.split,
         "quality": quality,
+        "mos": None if sample.opinion is None else asdict(sample.opinion),
     }
 
 
@@ -91,6 +94,7 @@ def _annotation(number: int, image_id: int, category: int, region: Region, label
         "bbox": [x0, y0, x1 - x0, y1 - y0],
         "iscrowd": 0,
         "quality": round(label.quality, 6),
+        "quality_deviation": None if label.quality_deviation is None else round(label.quality_deviation, 6),
         "importance": None if label.importance is None else round(label.importance, 6),
         "severities": severities_by_name(label),
     }

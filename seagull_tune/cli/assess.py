@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,6 +40,28 @@ from seagull_tune.cli.query import (
     segmenter_of,
 )
 
+if TYPE_CHECKING:
+    from seagull_tune.config.answer import AnswerConfig
+    from seagull_tune.gallery.report import ReportFolder
+    from seagull_tune.regions.parse import RegionQuery
+
+
+ImagesArgument = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, or folders of them (and of folders).")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Every region that the segmenter finds.")]
+TextOption = Annotated[bool, typer.Option("--text", help="Also describe every region in words (slower).")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write the lines there; FILE.csv and FILE.parquet are tables [default: -]."
+    ),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="DIR", help="Also draw every photograph; DIR/index.html leads through them."),
+]
+
 
 @app.command(
     epilog=example(
@@ -51,9 +73,7 @@ from seagull_tune.cli.query import (
     )
 )
 def assess(
-    images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Photographs, or folders of them (and of folders).")
-    ],
+    images: ImagesArgument,
     model: ModelOption = None,
     box: BoxOption = None,
     point: PointOption = None,
@@ -62,22 +82,12 @@ def assess(
     rle: RleOption = None,
     seagull_json: SeagullJsonOption = None,
     regions: LabelMapsOption = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every region that the segmenter finds.")] = False,
+    all_: AllOption = False,
     sam_checkpoint: SamCheckpointOption = None,
     sam_type: SamTypeOption = None,
-    text: Annotated[bool, typer.Option("--text", help="Also describe every region in words (slower).")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE", help="Write the lines there; FILE.csv and FILE.parquet are tables [default: -]."
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", metavar="DIR", help="Also draw every photograph there; DIR/index.html leads through them."
-        ),
-    ] = None,
+    text: TextOption = False,
+    out: OutOption = None,
+    report: ReportOption = None,
     device: DeviceOption = None,
     max_pixels: MaxPixelsOption = None,
     config: ConfigOption = None,
@@ -108,7 +118,22 @@ def assess(
             f"  regions: {query}", f"  lines go to {out or 'standard output'}, reports to {report or 'nowhere'}",
         )  # fmt: skip
         return
+    _judge(images, paths, query, settings, out, pages)
 
+
+def _judge(
+    images: list[Path],
+    paths: list[Path],
+    query: RegionQuery,
+    settings: AnswerConfig,
+    out: Path | None,
+    pages: ReportFolder | None,
+) -> None:
+    """Judges the photographs, writes their lines and pages, and says how it ended.
+
+    Raises:
+        typer.Exit: some could not be judged; the others are written.
+    """
     from data_builders.progress import progress_bar
     from seagull_tune.infer.answer_file import SUMMARY_SUFFIX, answers_to
     from seagull_tune.infer.folder import judge, made_with

@@ -209,6 +209,29 @@ class RoiDataset:
         columns = self._tables[0].table.select(["scene_id", "sha256", "split"]).to_pydict()
         return find_leaks(zip(columns["scene_id"], columns["sha256"], columns["split"], strict=True))
 
+    def refuse_leaks(self) -> None:
+        """Refuses a data set that cannot test anything.
+
+        Raises:
+            DataError: scenes or photographs are in more than one split; the first ten are named.
+        """
+        leaks = self.leaks()
+        if leaks:
+            more = [f"... and {len(leaks) - 10} more"] if len(leaks) > 10 else []
+            raise DataError("\n  ".join([f"{self.folder} leaks between its splits:", *leaks[:10], *more]))
+
+    @cached_property
+    def photograph_of(self) -> dict[str, str]:
+        """image_id -> its photograph, for the images of this split: 16 hex digits of the SHA-256 of the file."""
+        columns = self._tables[0].table.select(["image_id", "sha256"]).to_pydict()
+        pairs = zip(columns["image_id"], columns["sha256"], strict=True)
+        return {name: digest[:16] for name, digest in pairs if name in self._image_rows}
+
+    @property
+    def photographs(self) -> tuple[str, ...]:
+        """The photographs of this split, as :attr:`photograph_of` calls them, sorted."""
+        return tuple(sorted(set(self.photograph_of.values())))
+
     def sample(self, index: int) -> Sample:
         """Sample ``index`` without its pixels: recipe and labels only."""
         return self._sample_at(self._row(index))[0]

@@ -20,13 +20,20 @@ from seagull_tune.evaluate.outcomes import MODEL, Reading, Truth
 from seagull_tune.evaluate.predictions import PredictionFile
 from seagull_tune.evaluate.protocols import run_key
 from seagull_tune.files import atomic_write
+from seagull_tune.hub_card import CARD
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.model.calibration import CALIBRATION
+from seagull_tune.model.card import write_card
 from seagull_tune.model.checkpoint import model_digest, model_id, read_manifest
+from seagull_tune.model.seen import check_unseen
 from seagull_tune.records import RegionLabel
 
 PREDICTIONS, FIGURE = "predictions.jsonl", "reliability.png"
 """What is left in the folder of a calibration."""
+NOT_KNOWN = (
+    " The checkpoint does not say which photographs it was trained on, so they cannot be compared: if it knows these, "
+    "its numbers will promise too much."
+)
 
 
 def plan_calibration(config: CalibrateConfig) -> str:
@@ -34,23 +41,24 @@ def plan_calibration(config: CalibrateConfig) -> str:
 
     Raises:
         CheckpointError: the model is no checkpoint.
-        DataError: the data set cannot be used, or is too small.
+        DataError: the data set cannot be used, is too small, or holds photographs that the model was trained on.
     """
     model = Path(config.model)
     read_manifest(model)
     dataset = _open(config)
+    unseen = check_unseen(model, dataset)
     n_regions = _check_enough(dataset, config.calibration)
     size = dataset.sizes[config.split]
     again = ", in place of the one that is there" if (model / CALIBRATION).is_file() else ""
     return (
         f"Read {n_regions} regions in {size.samples} pictures of {size.scenes} photographs ({config.data}, split "
         f"{config.split!r}) with {model}, fit a calibration, and store it as {model / CALIBRATION}{again}. Predictions "
-        f"and figure: {folder_of(config)}."
+        f"and figure: {folder_of(config)}.{'' if unseen else NOT_KNOWN}"
     )
 
 
 def calibrate_checkpoint(config: CalibrateConfig, show_progress: bool = True) -> str:
-    """Calibrates a checkpoint; a second run over the first only fits again.
+    """Calibrates a checkpoint, and refreshes its card; a second run over the first only fits again.
 
     Returns:
         What it changed, in words: a table and the places of the files.
@@ -60,6 +68,7 @@ def calibrate_checkpoint(config: CalibrateConfig, show_progress: bool = True) ->
     """
     model, out = Path(config.model), folder_of(config)
     dataset = _open(config)
+    unseen = check_unseen(model, dataset)
     _check_enough(dataset, config.calibration)
     # The raw model, whatever calibration it has, be it of other weights.
     engine = config.engine
@@ -67,7 +76,8 @@ def calibrate_checkpoint(config: CalibrateConfig, show_progress: bool = True) ->
     raw = read_regions(assessor, dataset, out / PREDICTIONS, show_progress)
     facts = {
         "model_id": model_id(model), "split": dataset.split, "recipe_hash": dataset.manifest.get("recipe_hash"),
-        "data_config_hash": dataset.manifest.get("config_hash"), "precision": "bf16" if assessor.bf16 else "fp32",
+        "data_config_hash": dataset.manifest.get("config_hash"), "unseen": unseen,
+        "precision": "bf16" if assessor.bf16 else "fp32",
         "settings": config.calibration.model_dump(mode="json"), "seagull_tune": __version__,
     }  # fmt: skip
     found = calibrate(raw, config.calibration, model_digest(model), facts)
@@ -76,7 +86,10 @@ def calibrate_checkpoint(config: CalibrateConfig, show_progress: bool = True) ->
         atomic_write(figure, [reliability_diagram(found.before, found.after)])
     except OSError as error:
         raise DataError(f"{figure} cannot be written: {error}. Choose another --out.") from error
-    return in_words(found, found.calibration.save(model), figure)
+    stored = found.calibration.save(model)
+    if (model / CARD).is_file():
+        write_card(model)
+    return in_words(found, stored, figure)
 
 
 def in_words(found: Calibrated, stored: Path, figure: Path) -> str:

@@ -11,12 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seagull_tune.metrics.calibration import Reliability
+from seagull_tune.model.calibration import FIGURES
 from seagull_tune.plots import ACCENT, INK, MUTED, STYLE, png
 
-_NAMES = {
-    "calibration_error": "calibration error", "accuracy": "level said is right", "rmse": "RMSE of the score",
-    "srcc": "SRCC of the score", "brier": "Brier score", "nll": "surprise (nats)",
-}  # fmt: skip
 _WIDTHS = (12, 22, 8, 8)
 
 
@@ -29,7 +26,7 @@ def table_of(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mappin
     lines = [_line("task", "figure", "before", "after")]
     for task, figures in before.items():
         for name, value in figures.items():
-            lines.append(_line(task, _NAMES[name], _shown(value), _shown(after[task][name])))
+            lines.append(_line(task, FIGURES[name], _shown(value), _shown(after[task][name])))
     return "\n".join(lines)
 
 

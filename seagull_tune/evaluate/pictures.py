@@ -122,27 +122,8 @@ def evaluate_pictures(
         pictures = _pictures(dataset, file, protocol)
         facts = facts_of(dataset, file.key, settings, baselines, protocol)
         seconds = sum(file.found[name].seconds for name in pictures.samples.tolist())
-    notes = Notes()
-    runs = [_run(pictures, settings, protocol, seed, notes) for seed in protocol.seeds]
-    metrics: Metrics = {
-        **median_figures([run.figures for run in runs]),
-        "runs": [
-            {"seed": s, **r.facts, "quality": r.figures["quality"]} for s, r in zip(protocol.seeds, runs, strict=True)
-        ],
-        "mos": scale,
-        "segmenter": segmenter.name,
-        "n_regions": len(pictures.truth),
-        "n_samples": len(pictures.truth),
-        "n_images": len(pictures.truth),
-        "n_photographs": len(set(pictures.truth.photographs.tolist())),
-        "unparsable": None,
-        "n_texts": 0,
-        **facts,
-        "seconds": round(seconds, 1),
-        "notes": list(dict.fromkeys(notes.lines)),
-    }
-    first = runs[0]
-    evaluation = Evaluation(metrics, first.truth, first.readings, pictures.samples[first.rows])
+    facts |= {"mos": scale, "segmenter": segmenter.name, "seconds": round(seconds, 1)}
+    evaluation = _evaluation(pictures, settings, protocol, facts)
     write_measured(out, evaluation)
     return evaluation
 
@@ -256,6 +237,30 @@ def _run(pictures: _Pictures, settings: EvaluationSettings, protocol: Protocol, 
         "baselines": {name: figures(name, f"baselines.{name}") for name in pictures.whole},
     }
     return _Run(found, facts, np.flatnonzero(~held), truth, readings)
+
+
+def _evaluation(
+    pictures: _Pictures, settings: EvaluationSettings, protocol: Protocol, facts: Mapping[str, Any]
+) -> Evaluation:
+    """The figures of all seeds and their medians, beside what is known of the measurement."""
+    notes = Notes()
+    runs = [_run(pictures, settings, protocol, seed, notes) for seed in protocol.seeds]
+    count, first = len(pictures.truth), runs[0]
+    metrics: Metrics = {
+        **median_figures([run.figures for run in runs]),
+        "runs": [
+            {"seed": s, **r.facts, "quality": r.figures["quality"]} for s, r in zip(protocol.seeds, runs, strict=True)
+        ],
+        "n_regions": count,
+        "n_samples": count,
+        "n_images": count,
+        "n_photographs": len(set(pictures.truth.photographs.tolist())),
+        "unparsable": None,
+        "n_texts": 0,
+        **facts,
+        "notes": list(dict.fromkeys(notes.lines)),
+    }
+    return Evaluation(metrics, first.truth, first.readings, pictures.samples[first.rows])
 
 
 def validation_rows(scenes: np.ndarray, share: float, seed: int) -> np.ndarray:

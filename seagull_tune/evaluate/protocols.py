@@ -124,10 +124,7 @@ def check_data(dataset: RoiDataset, protocol: Protocol) -> None:
     Raises:
         DataError: a scene is in two splits, or no sample has the truth that the protocol is about.
     """
-    leaks = dataset.leaks()
-    if leaks:
-        more = [f"... and {len(leaks) - 10} more"] if len(leaks) > 10 else []
-        raise DataError("\n  ".join([f"{dataset.folder} leaks between its splits:", *leaks[:10], *more]))
+    dataset.refuse_leaks()
     kinds = {_truth_of(dataset.sample(index)) for index in range(len(dataset))} - {""}
     if protocol.truth not in kinds:
         held = f"it holds truth of the kinds: {', '.join(sorted(kinds))}" if kinds else "it holds no label at all"
@@ -240,7 +237,7 @@ def _baseline_figures(
     quality = readings[MODEL].quality
     if quality is None:
         raise DataError("The predictions hold no quality; remove the predictions file to measure again.")
-    baselines = {name: reading for name, reading in readings.items() if name not in (MODEL, DIRECT)}
+    baselines = {name: reading for name, reading in readings.items() if name not in (MODEL, DIRECT, RAW)}
     baselines[AREA_LOSS] = Reading(importance=area_loss(truth.area, quality))
     if CLASSICAL not in readings:
         notes.add("baselines: none are stored with the model; fit them on its training data (fit_baselines)")

@@ -159,7 +159,9 @@ class AnswerFile:
         if span is None:
             return False
         try:
-            return os.stat(image).st_mtime_ns <= span.time_ns
+            stat = os.stat(image)
+            # A copy or an unpacked archive may bring an old date along; the time of the change itself it cannot.
+            return max(stat.st_mtime_ns, stat.st_ctime_ns) <= span.time_ns
         except OSError:
             return False  # reading it will say what is wrong
 

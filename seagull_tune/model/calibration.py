@@ -31,6 +31,11 @@ from seagull_tune.model.checkpoint import model_digest, writing
 from seagull_tune.records import Region, Scores
 
 CALIBRATION = "calibration.json"
+FIGURES = {
+    "calibration_error": "calibration error", "accuracy": "level said is right", "rmse": "RMSE of the score",
+    "srcc": "SRCC of the score", "brier": "Brier score", "nll": "surprise (nats)",
+}  # fmt: skip
+"""The figures of a calibration before and after (``facts``), in words."""
 _STEEPEST = 400.0
 """Steepest tilt of a distribution, in nats over the whole range: all mass on an end level."""
 _HALVINGS = 60

@@ -20,6 +20,7 @@ from seagull_tune.errors import CheckpointError
 from seagull_tune.files import atomic_write_text
 from seagull_tune.hub_card import CARD, data_set_name, front_matter, hub_licence
 from seagull_tune.model.bases import split_reference
+from seagull_tune.model.calibration import CALIBRATION, Calibration, load_calibration
 from seagull_tune.model.card_sections import body
 from seagull_tune.model.checkpoint import CALIBRATED, model_digest, read_bases, read_manifest, writing
 
@@ -67,6 +68,19 @@ class Measured(_Reader):
     n_photographs: int
 
 
+class Fitted(_Known):
+    """What a card needs of the facts of a calibration."""
+
+    n_regions: int
+    n_photographs: int
+    folds: int
+    split: str
+    unseen: bool = False
+    precision: str
+    before: dict[str, dict[str, float | None]]
+    after: dict[str, dict[str, float | None]]
+
+
 @dataclass(frozen=True)
 class Base:
     """A pre-trained part that the model comes from.
@@ -99,6 +113,7 @@ class CardFacts:
         training: what is known of its training; empty where nothing is.
         bases: what it comes from.
         metrics: figures of this very model, if it was measured.
+        calibration: how its scores are calibrated, if they are.
         data_card: relative link to the card of its training data, where that lies near.
     """
 
@@ -107,6 +122,7 @@ class CardFacts:
     training: Mapping[str, Any]
     bases: tuple[Base, ...]
     metrics: Mapping[str, Any] | None
+    calibration: Calibration | None
     data_card: str | None
 
 
@@ -120,7 +136,8 @@ def write_card(folder: Path) -> Path:
         The card.
 
     Raises:
-        CheckpointError: no checkpoint, a damaged ``metrics.json``, or the card cannot be written.
+        CheckpointError: no checkpoint, a damaged ``metrics.json`` or ``calibration.json``, or the card cannot be
+            written.
     """
     folder = Path(folder)
     facts = _facts(folder)
@@ -145,6 +162,7 @@ def _facts(folder: Path) -> CardFacts:
         training=manifest.get("training") or {},
         bases=bases,
         metrics=_metrics_of(folder),
+        calibration=_calibration_of(folder),
         data_card=_data_card(folder, manifest),
     )
 
@@ -171,6 +189,18 @@ def _metrics_of(folder: Path) -> dict[str, Any] | None:
         said = " ".join(str(error).split())
         raise CheckpointError(f"{path} is damaged ({said}). Remove it and measure again.") from error
     return metrics
+
+
+def _calibration_of(folder: Path) -> Calibration | None:
+    """The calibration of a checkpoint; its facts are for people, and read by nobody else."""
+    found = load_calibration(folder)
+    try:
+        if found is not None and "before" in found.facts:
+            Fitted.model_validate(found.facts)
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise CheckpointError(f"{folder / CALIBRATION} is damaged ({said}). Remove it, or calibrate again.") from error
+    return found
 
 
 def _data_card(folder: Path, manifest: Mapping[str, Any]) -> str | None:

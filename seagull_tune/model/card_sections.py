@@ -9,6 +9,7 @@ import yaml
 
 from seagull_tune.hub_card import data_set_name
 from seagull_tune.levels import DISTORTION_TYPES
+from seagull_tune.model.calibration import FIGURES, Calibration
 
 if TYPE_CHECKING:
     from seagull_tune.model.card import Base, CardFacts
@@ -68,6 +69,10 @@ seagull-tune ask photo.png "How is the quality of this region?" --model . --box 
 
 {figures}
 
+## Calibration
+
+{calibration}
+
 ## Limits
 
 {limits}
@@ -93,6 +98,7 @@ def body(facts: CardFacts) -> str:
         training="\n".join(_training(facts)),
         parts=_parts(facts.training.get("parts", [])),
         figures="\n".join(_figures(facts.metrics)),
+        calibration="\n".join(_calibration(facts.calibration)),
         limits="\n".join(f"- {line}" for line in _limits(facts)),
         config=yaml.safe_dump(
             portable(facts.manifest.get("resolved_config") or {}), sort_keys=False, allow_unicode=True
@@ -201,16 +207,51 @@ def _figures(metrics: Mapping[str, Any] | None) -> Iterator[str]:
     yield (
         f"On {metrics['n_regions']:,} regions of {metrics['n_samples']:,} renderings of {metrics['n_photographs']:,} "
         f"photographs that it was not trained on ({data_set_name(str(metrics.get('data_config_hash') or 'unknown'))}, "
-        f"split {metrics.get('split')}, {metrics.get('precision')}). In brackets: 95 % intervals over photographs. "
+        f"split {metrics.get('split')}, {metrics.get('precision')}, {'' if metrics.get('calibrated') else 'not '}"
+        "calibrated). In brackets: 95 % intervals over photographs. "
         "docs/evaluation.md of the project says what each figure means."
     )
     yield ""
     yield _table(head, rows)
 
 
-def _shown(found: Mapping[str, Any], section: str, key: str) -> str:
-    value = (found.get(section) or {}).get(key)
+def _calibration(calibration: Calibration | None) -> Iterator[str]:
+    if calibration is None:
+        yield (
+            "None: scores and probabilities are as the training left them, and it never abstains. `seagull-tune "
+            "calibrate --model . --data DATASET` fits them to photographs that were held out."
+        )
+        return
+    yield (
+        f"Scores and probabilities are calibrated (`{calibration.digest}`, in `calibration.json`); answers keep those "
+        "from before under `raw`. No two regions change places. It abstains (`abstain`) where the quality deviates by "
+        f"more than {calibration.max_deviation:.3f}, and of regions below {calibration.min_pixels} pixels of the "
+        "photograph as it sees it."
+    )
+    facts = calibration.facts
+    if "before" not in facts:
+        return
+    known = "" if facts.get("unseen") else " Whether it was trained on some of these photographs is not known."
+    yield (
+        f"\nFitted to {facts['n_regions']:,} regions of {facts['n_photographs']:,} photographs "
+        f"({data_set_name(str(facts.get('data_config_hash') or 'unknown'))}, split {facts['split']}, "
+        f"{facts['precision']}), which can test it no more.{known} The figures are of photographs that were left out "
+        f"of the fit, in {facts['folds']} parts.\n"
+    )
+    rows = [
+        (f"{task}: {FIGURES.get(name, name)}", _number(value), _number(facts["after"].get(task, {}).get(name)))
+        for task, figures in facts["before"].items()
+        for name, value in figures.items()
+    ]
+    yield _table(("", "Before", "After"), rows)
+
+
+def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _shown(found: Mapping[str, Any], section: str, key: str) -> str:
+    return _number((found.get(section) or {}).get(key))
 
 
 def _with_interval(found: Mapping[str, Any], section: str, key: str, interval: str) -> str:

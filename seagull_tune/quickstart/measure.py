@@ -28,6 +28,7 @@ from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import scores_in_words
 from seagull_tune.instructions.rules import SLOT_PATTERN
 from seagull_tune.model.card import METRICS, write_card
+from seagull_tune.model.seen import check_unseen
 from seagull_tune.quickstart.stages import Stages
 from seagull_tune.segment import build_segmenter
 
@@ -116,7 +117,7 @@ def evaluate(config: EvaluateConfig, out: Path) -> Path:
         ``out``, the figures.
 
     Raises:
-        DataError, CheckpointError: the data or the model cannot be used.
+        DataError, CheckpointError: the data or the model cannot be used, or the model was trained on these photographs.
         MissingDependencyError: a metric of pyiqa is wanted, and pyiqa is not installed.
     """
     model = Path(config.model)
@@ -125,6 +126,8 @@ def evaluate(config: EvaluateConfig, out: Path) -> Path:
     metric = _metric_of(config.evaluation.crop_metric)
     assessor = load(model, config.engine)
     dataset = RoiDataset(config.dataset if config.dataset is not None else _built(config, out), config.protocol.split)
+    if not check_unseen(model, dataset):
+        print("It is not known which photographs the model was trained on: they may be among these.", flush=True)
     baselines = Baselines.load(model) if (model / BASELINES_FILE).is_file() else None
     if config.protocol.judged == "pictures":
         choice = config.segmenter

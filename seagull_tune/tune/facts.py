@@ -12,6 +12,7 @@ from accelerate import PartialState
 
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.model.checkpoint import model_digest, read_manifest
+from seagull_tune.model.seen import PHOTOGRAPHS, photographs_after
 from seagull_tune.training.arguments import device_names, engine_in_use
 from seagull_tune.training.stages import PartRow
 from seagull_tune.tune.samples import TrainingSamples
@@ -45,6 +46,7 @@ def run_facts(
             "label_method": rows.manifest.get("labels", {}).get("method"),
             "sizes": {split: asdict(size) for split, size in rows.sizes.items()},
             "rows_visited": len(samples.chosen),
+            PHOTOGRAPHS: photographs_after(rows, None if config.init is None else Path(config.init)),
         },
         "parts": [asdict(row) for row in table],
     }

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from seagull_tune.data.reader import RoiDataset
+from seagull_tune.model.checkpoint import MANIFEST
 from tests.tiny_data import make_tiny_dataset
 
 
@@ -52,6 +55,18 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(
     assert "baselines" in refused(*line, *split, "--baselines", "box-drawn")
     assert "PolyForm" in refused(*line, *split, "--set", "evaluation.crop_metric={metric: brisque}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_photographs_of_the_training_measure_nothing(
+    refused: Callable, dataset: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    manifest = json.loads((model / MANIFEST).read_text())
+    known = RoiDataset(dataset, "validation").photographs
+    (model / MANIFEST).write_text(json.dumps({**manifest, "training": {"data": {"photographs": known}}}))
+    line = ("evaluate", "--data", dataset, "--model", model, "--set", "protocol.split=validation")
+    assert "was trained on 2 of the 2 images" in refused(*line, "--out", tmp_path / "m.json")
+    assert not list(tmp_path.glob("m.json*"))
 
 
 def test_what_cannot_be_compared_is_said_in_a_sentence(refused: Callable, tmp_path: Path) -> None:

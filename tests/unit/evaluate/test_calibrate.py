@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
 from seagull_tune.evaluate.calibrate import FIGURE, PREDICTIONS, calibrate_checkpoint, folder_of, plan_calibration
 from seagull_tune.evaluate.protocols import evaluate_model
+from seagull_tune.hub_card import CARD
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.serialise import assessment_to_dict, scores_to_dict
 from seagull_tune.model.calibration import CALIBRATION, load_calibration
-from seagull_tune.model.checkpoint import CALIBRATED, model_id
+from seagull_tune.model.checkpoint import CALIBRATED, MANIFEST, model_id
 from tests.tiny import make_tiny_checkpoint
 
 
@@ -53,10 +55,14 @@ def test_a_checkpoint_is_calibrated(model: Path, roi: RoiDataset, monkeypatch: p
     assert (folder_of(config) / FIGURE).read_bytes().startswith(b"\x89PNG")
     found = load_calibration(model)
     assert found is not None and found.facts["n_photographs"] == 3 and found.facts["split"] == "test"
+    assert found.facts["unseen"] is False, "nobody knows what a tiny checkpoint was trained on"
+    assert not (model / CARD).exists(), "a card is of finished models"
+    (model / CARD).write_text("of before")
     # A second run over the first reads nothing, and finds the same; it takes the raw model, not the calibrated one.
     assert calibrate_checkpoint(config, show_progress=False) == said and load_calibration(model) == found
     assert len(calls) == 4 + len(roi.labelled) - 3
     assert "in place of the one that is there" in plan_calibration(config)
+    assert "regions of 3 photographs" in (model / CARD).read_text(), "the card is refreshed"
 
 
 def test_a_calibrated_model_answers_with_both(model: Path, roi: RoiDataset) -> None:
@@ -87,6 +93,7 @@ def test_a_measurement_says_what_it_measured(model: Path, roi: RoiDataset, tmp_p
     assert figures[True]["calibrated"] and CALIBRATED in figures[True]["model_id"]
     assert not figures[False]["calibrated"] and "raw" not in figures[False]
     assert figures[True]["raw"]["quality"] == figures[False]["quality"], "what it was before is reported too"
+    assert figures[True]["baselines"].keys() == figures[False]["baselines"].keys(), "it is no baseline of itself"
     assert figures[True]["quality"]["rmse"] != figures[False]["quality"]["rmse"]
     assert figures[True]["quality"]["srcc"] == pytest.approx(figures[False]["quality"]["srcc"], abs=1e-3)
 
@@ -101,6 +108,24 @@ def test_predictions_without_levels_are_read_again(model: Path, roi: RoiDataset,
     path.write_text("".join(json.dumps(values) + "\n" for values in lines))
     assert calibrate_checkpoint(config, show_progress=False) == said
     assert len(path.read_text().splitlines()) == len(lines) + 2
+
+
+def test_photographs_that_the_model_was_trained_on_are_refused(model: Path, roi: RoiDataset, tmp_path: Path) -> None:
+    config = config_of(model, roi)
+    assert "does not say which photographs it was trained on" in plan_calibration(config)
+    copy = shutil.copytree(model, tmp_path / "model")
+    manifest = json.loads((copy / MANIFEST).read_text())
+    for known, seen in ((roi.photographs[:1], True), (["0" * 16], False)):
+        training = {"data": {"photographs": list(known)}}
+        (copy / MANIFEST).write_text(json.dumps({**manifest, "training": training}))
+        config = config_of(copy, roi)
+        if seen:
+            for work in (plan_calibration, calibrate_checkpoint):
+                with pytest.raises(DataError, match="was trained on 1 of the 3 images"):
+                    work(config)
+            assert not folder_of(config).exists(), "nothing was read"
+        else:
+            assert "does not say" not in plan_calibration(config)
 
 
 def test_too_small_a_data_set_is_refused_before_the_model_is_loaded(model: Path, roi: RoiDataset) -> None:

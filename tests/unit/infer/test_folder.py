@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,15 @@ def test_a_second_run_judges_what_is_new_or_changed_alone(photos: Path, tmp_path
     lines = lines_of(out)
     assert [line["quality"] for line in lines if line["image"] == str(changed)] == [1.0, 1.0]
     assert not any("z.png" in line["image"] for line in lines)
+
+
+def test_a_photograph_that_an_older_one_replaced_is_judged_again(photos: Path, tmp_path: Path) -> None:
+    older = photograph(tmp_path / "older.png", 200)
+    os.utime(older, ns=(10**9, 10**9))
+    run_over([photos], out := tmp_path / "r.jsonl")
+    time.sleep(0.05)  # times of files are kept in steps of some milliseconds
+    older.replace(photos / "a.png")
+    assert run_over([photos], out).judged == [str(photos / "a.png")]
 
 
 def test_answers_of_other_settings_are_not_mixed(photos: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from seagull_tune.model.card import METRICS, origins, write_card
 from seagull_tune.model.card_sections import _PLACES, portable
 from seagull_tune.model.checkpoint import load_checkpoint, model_digest, model_id, save_checkpoint
 from tests.tiny import make_tiny_model
+from tests.unit.model.test_calibration import make
 from tests.unit.model.test_checkpoint import with_lora
 
 BASES = {
@@ -100,7 +101,8 @@ def test_what_people_read(tmp_path: Path) -> None:
     (tmp_path / METRICS).write_text(json.dumps(_figures(model_id=model_id(folder))))
     sections = _sections(write_card(folder).read_text())
     assert list(sections) == [
-        "How to use", "What it is made from", "Training", "Parts", "Figures", "Limits", "Configuration"
+        "How to use", "What it is made from", "Training", "Parts", "Figures", "Calibration", "Limits",
+        "Configuration",
     ]  # fmt: skip
     for reference in BASES.values():
         name, _, version = reference.removeprefix("embedded:").partition("@")
@@ -191,6 +193,39 @@ def test_damaged_figures_are_named(changes: dict[str, Any], message: str, tmp_pa
     folder = _finished(tmp_path)
     (tmp_path / METRICS).write_text(json.dumps(_figures(model_id=model_id(folder), **changes)))
     with pytest.raises(CheckpointError, match=rf"{METRICS} is damaged .*{message}.*measure again"):
+        write_card(folder)
+
+
+FACTS: dict[str, Any] = {
+    "n_regions": 1234, "n_photographs": 60, "folds": 5, "split": "validation", "precision": "fp32",
+    "data_config_hash": HASH, "unseen": True,
+    "before": {"quality": {"calibration_error": 0.2, "srcc": None}, "types": {"calibration_error": 0.1}},
+    "after": {"quality": {"calibration_error": 0.04, "srcc": None}, "types": {"calibration_error": 0.02}},
+}  # fmt: skip
+
+
+def test_the_card_tells_of_a_calibration(tmp_path: Path) -> None:
+    folder = _finished(tmp_path)
+    (tmp_path / METRICS).write_text(json.dumps(_figures(model_id=model_id(folder))))
+    plain = _sections(write_card(folder).read_text())
+    assert "None: scores and probabilities are as the training left them" in plain["Calibration"]
+    assert "split test, bf16, not calibrated)" in plain["Figures"]
+    stored = make(model_digest(folder), facts=FACTS)
+    stored.save(folder)
+    (tmp_path / METRICS).write_text(
+        json.dumps(_figures(model_id=f"{model_id(folder)}+{stored.digest}", calibrated=True))
+    )
+    sections = _sections(write_card(folder).read_text())
+    said = sections["Calibration"]
+    assert f"`{stored.digest}`" in said and "deviates by more than 0.250, and of regions below 100 pixels" in said
+    assert "1,234 regions of 60 photographs (ROI image quality 01234567, split validation, fp32)" in said
+    assert "| quality: calibration error | 0.200 | 0.040 |" in said
+    assert "| quality: SRCC of the score | - | - |" in said and "| types: calibration error | 0.100 | 0.020 |" in said
+    assert "is not known" not in said and "split test, bf16, calibrated)" in sections["Figures"]
+    make(model_digest(folder), facts={**FACTS, "unseen": False}).save(folder)
+    assert "Whether it was trained on some of these photographs is not known" in write_card(folder).read_text()
+    make(model_digest(folder), facts={**FACTS, "n_regions": "many"}).save(folder)
+    with pytest.raises(CheckpointError, match=r"calibration\.json is damaged .*n_regions.*calibrate again"):
         write_card(folder)
 
 

@@ -100,6 +100,7 @@ def test_the_facts_of_a_run_name_data_devices_and_parts(tmp_path: Path, data: Pa
     assert len(facts["data"]["config_hash"]) == 64
     assert facts["data"]["sizes"]["train"]["samples"] == len(prepared.train.rows)
     assert facts["data"]["sizes"]["validation"]["images"] == 1
+    assert facts["data"]["photographs"] is None, "nobody knows what the start was trained on"
     assert {row["part"] for row in facts["parts"]} >= {"mfe", "language_model"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_builders.exporters import export_dataset
 from data_builders.importers import ImportSummary
 from data_builders.validate import validate_dataset
 from seagull_tune.config.base import load_config
-from seagull_tune.config.exchange import ImportConfig
+from seagull_tune.config.exchange import ExportConfig, ImportConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import ConfigError, DataError
 
@@ -50,6 +52,12 @@ def test_mos_of_whole_pictures(bring: Bring, photographs: Path, tmp_path: Path) 
     assert {found[name].scene_id for name in ("astronaut.png", "chelsea.png")} == {"a"}
     assert len(RoiDataset(tmp_path / "out", "test")) in (1, 2)
     assert validate_dataset(tmp_path / "out", show_progress=False).ok
+    export_dataset(tmp_path / "out", tmp_path / "coco", ExportConfig(format="coco", pictures=False), False)
+    exported = {
+        image["sample_id"]: image for image in json.loads((tmp_path / "coco/instances.json").read_text())["images"]
+    }
+    assert exported["coffee.png#mos"]["mos"] == {"value": 2.5, "low": 1.0, "high": 5.0, "higher_is_better": False}
+    assert exported["coffee.png#mos"]["quality"] == pytest.approx(0.625)
 
 
 def test_a_mos_without_a_range_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,7 +68,12 @@ def test_rated_regions_become_a_data_set(bring: Bring, photographs: Path, region
     assert sum(split.n_labels for split in dataset_stats(tmp_path / "out")) == 6
     for form in ("coco", "llava"):
         export_dataset(tmp_path / "out", tmp_path / form, ExportConfig(format=form), show_progress=False)  # type: ignore[arg-type]
-    assert '"severities": null' in (tmp_path / "coco" / "instances.json").read_text()
+    exported = json.loads((tmp_path / "coco" / "instances.json").read_text())
+    said = [entry["quality_deviation"] for entry in exported["annotations"]]
+    rated = [label for row in RoiDataset(tmp_path / "out") for label in row.labels]
+    assert said == pytest.approx([label.quality_deviation for label in rated], abs=1e-6)
+    assert all(entry["severities"] is None for entry in exported["annotations"])
+    assert all(image["mos"] is None for image in exported["images"]), "regions were rated, not pictures"
 
 
 def test_unknown_images_and_regions_are_named(bring: Bring, photographs: Path, regions: Path, tmp_path: Path) -> None:
