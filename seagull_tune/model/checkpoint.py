@@ -94,7 +94,8 @@ def save_checkpoint(
         model: the model.
         processor: its processor; a folder without one can only be read by code that brings its own.
         folder: where to; an existing checkpoint there is replaced.
-        resolved: the resolved configuration of the run, for the record.
+        resolved: the resolved configuration of the run, for the record, without paths of this machine
+            (:func:`~seagull_tune.model.places.portable`).
         state_dict: full weights gathered by the engine, where the model's own are sharded.
         prompts: folder of the prompt files that it was tuned with, where they are not the package's own.
         training: what is known of the finished training, as plain values, for the model card.
@@ -305,8 +306,15 @@ def reload(model: SeagullForConditionalGeneration, folder: Path) -> None:
     """Puts the weights of a checkpoint into a model that is built already, adapters included, in place and strictly.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or of another model.
+        CheckpointError: the checkpoint is damaged, or of another model; or it stands on other bases.
     """
+    named, here = read_bases(folder), model.config.bases or {}
+    if named != here:
+        raise CheckpointError(
+            f"{folder} stands on the bases {named or 'inside it'}, this model on {here or 'weights of its own'}: a "
+            "branch of the hub moves on, and so does an update of this program. Name the same ones in the "
+            "configuration (model.language_model, model.vision_tower)."
+        )
     load_trained(model, folder, read_manifest(folder))
     if has_lora(model.language_model):
         load_adapter_weights(model.language_model, load_file(_checked_adapters(folder)))
