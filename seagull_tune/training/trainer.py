@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -22,6 +24,7 @@ from seagull_tune.model.checkpoint import reload, write_model, writing
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, engine_of
 from seagull_tune.training.curves import RATE_PREFIX, THROUGHPUT
+from seagull_tune.training.order import LengthGroupedOrder
 from seagull_tune.training.stages import parameter_groups
 
 LossFunction = Callable[[SeagullOutput, Mapping[str, Tensor]], dict[str, tuple[float, Tensor]]]
@@ -38,6 +41,7 @@ class SeagullTrainer(Trainer):
         rates: peak learning rate per part.
         model_inputs: the batch entries that the model's forward pass takes; the others are targets.
         resolved: resolved configuration, written into every checkpoint.
+        lengths: of the training samples, in any unit, where those of a step are to be about as long.
         augment: changes a training batch before it is used; evaluation never sees it.
         others: as in transformers' Trainer.
     """
@@ -52,11 +56,14 @@ class SeagullTrainer(Trainer):
         model_inputs: tuple[str, ...],
         resolved: Mapping[str, Any],
         augment: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        lengths: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         self.losses, self.model_inputs = losses, model_inputs
         self._rates, self._resolved, self._augment = rates, dict(resolved), augment
+        self._lengths = lengths
         self._seen: dict[str, list[Tensor]] = defaultdict(list)
+        self._names: list[str] = []
         self._saving = self._engine_checked = False
         self._clock: tuple[float, int] | None = None
         self._aside = 0.0
@@ -99,10 +106,35 @@ class SeagullTrainer(Trainer):
                 f"The loss is not finite at step {self.state.global_step}: {values}. Lower the learning rates, or look "
                 f"at these samples: {', '.join(inputs.get('names', ()))}."
             )
+        if model.training:
+            self._names += inputs.get("names", ())
         prefix = "" if model.training else "eval_"
         for name, (_, loss) in named.items():
             self._seen[f"{prefix}loss_{name}"].append(loss.detach().float())
         return (total, outputs) if return_outputs else total
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """As the Trainer's, before each step of the optimiser; a norm that is not finite would spoil every weight.
+
+        Raises:
+            TrainingError: naming the samples whose gradients went into the step.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        names, self._names = self._names, []
+        whole = norm.full_tensor() if isinstance(norm, DTensor) else norm  # FSDP2 keeps it spread
+        if whole is not None and not math.isfinite(whole):
+            raise TrainingError(
+                f"The gradients are not finite at step {self.state.global_step}, though the loss is: their norm is "
+                f"{float(whole)}. Lower the learning rates, or look at these samples: {', '.join(names)}."
+            )
+        return norm
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Neighbours of about one length where lengths are given; else the Trainer's random order."""
+        if self._lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LengthGroupedOrder(self._lengths, step, self.args.seed)
 
     def _check_engine(self, model: nn.Module) -> None:
         """Some launchers fall back silently; a run must not call itself by an engine that it did not have."""
