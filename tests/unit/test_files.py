@@ -140,14 +140,12 @@ def test_links_and_streams_stay_what_they_are(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
+    run = tmp_path / "new" / "run"
     for _ in range(2):
-        with only_run_in(tmp_path / "new" / "run"):
-            with (
-                pytest.raises(DataError, match=r"Another run is working in .*new/run"),
-                only_run_in(tmp_path / "new" / "run"),
-            ):
+        with only_run_in(run):
+            with pytest.raises(DataError, match=r"Another run is working in .*new/run"), only_run_in(run):
                 pass
-            with only_run_in(tmp_path / "new"):
+            with only_run_in(run.parent):
                 pass  # one inside the other is another folder
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file/run cannot be written"), only_run_in(tmp_path / "file" / "run"):
