@@ -196,8 +196,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = _read_object(path)
     if manifest.get("version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{folder}: checkpoint format version {manifest.get('version')!r}; this program reads {FORMAT_VERSION}. "
-            "Use the version of Seagull-Tune that wrote it, or train again."
+            f"{folder}: checkpoint format version {manifest.get('version')!r}, written by Seagull-Tune "
+            f"{manifest.get('written_by', 'of an unknown version')}; this program reads {FORMAT_VERSION}. Use the "
+            "version that wrote it, or train again."
         )
     lacks = [key for key in ("sha256", "adapter") if key not in manifest]
     if manifest.get("adapter") and not isinstance(manifest.get("adapter_sha256"), str):
