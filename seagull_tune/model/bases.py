@@ -40,9 +40,9 @@ def _asking_the_hub(reference: str) -> Iterator[None]:
         if not reference.startswith("hub:"):
             raise
         raise CheckpointError(
-            f"{reference} cannot be read: {' '.join(str(error).split())[:300]} Check its name and revision, and that "
-            "the model hub can be reached from here (a gated model also wants `hf auth login`); what was fetched "
-            "before is read without the hub."
+            f"{reference} cannot be read: {' '.join(str(error).split())[:300].rstrip('. ')}. Check its name and "
+            "revision, and that the model hub can be reached from here (a gated model also wants `hf auth login`); "
+            "what was fetched before is read without the hub."
         ) from error
 
 

@@ -43,6 +43,7 @@ from seagull_tune.model.lora import (
     save_lora,
 )
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.places import portable
 from seagull_tune.model.quantize import plain_state, quantize, rounded
 
 FORMAT_VERSION = 1
@@ -147,7 +148,24 @@ def write_model(
         "resolved_config": dict(resolved or {}),
         "training": None if training is None else dict(training),
     }
+    _write_manifest(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def copy_checkpoint(folder: Path, target: Path) -> None:
+    """Copies a checkpoint into another folder, which may hold more; what it says of places fits the new one.
+
+    Raises:
+        CheckpointError: ``folder`` is no checkpoint.
+        OSError: it cannot be copied.
+    """
+    manifest = read_manifest(folder)
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    told = portable(manifest.get("resolved_config") or {}, target, start=folder)
+    _write_manifest(target, {**manifest, "resolved_config": told})
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -74,6 +74,16 @@ def test_measured_constants_travel(fresh: Tiny, visual: dict[str, Any], tmp_path
     assert torch.equal(*means)
 
 
+def test_a_copy_says_where_things_lie_from_where_it_is(fresh: Tiny, tmp_path: Path) -> None:
+    save_checkpoint(*fresh, tmp_path / "run" / "finetune" / "model", {"data": "../../data", "seed": 7})
+    (tmp_path / "run" / "model").mkdir()
+    (tmp_path / "run" / "model" / "baselines").write_text("")
+    contract.copy_checkpoint(tmp_path / "run" / "finetune" / "model", tmp_path / "run" / "model")
+    assert read_manifest(tmp_path / "run" / "model")["resolved_config"] == {"data": "../data", "seed": 7}
+    assert load_checkpoint(tmp_path / "run" / "model")[0].measured == fresh[0].measured
+    assert (tmp_path / "run" / "model" / "baselines").is_file()
+
+
 def test_tied_embeddings_are_saved_and_stay_tied(saved: Path) -> None:
     tensors = load_file(saved / contract.TRAINED)
     table, head = tensors["language_model.model.embed_tokens.weight"], tensors["language_model.lm_head.weight"]
