@@ -60,8 +60,12 @@ def alone_in(out: Path) -> Iterator[None]:
         TrainingError: the same, in processes other than the main one.
     """
     with ExitStack() as held:
-        main = PartialState().is_main_process
-        main_first(lambda: held.enter_context(only_run_in(out)) if main else None, "begin the run")
+
+        def hold() -> None:
+            if PartialState().is_main_process:
+                held.enter_context(only_run_in(out))
+
+        main_first(hold, "begin the run")
         yield
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 from seagull_tune.errors import DataError, TrainingError
@@ -44,13 +45,18 @@ def _run(rank: int, port: int, folder: str) -> None:
     lines = [str(main_first(in_turn, "make it"))]
     for where in (0, 1):
         try:
-            main_first(lambda at=where: fails(at), "read it")  # type: ignore[misc]
+            main_first(partial(fails, where), "read it")
         except (DataError, TrainingError) as error:
             lines.append(f"{type(error).__name__}: {error}")
     (place / f"{rank}.txt").write_text("\n".join(lines))
+
+    def dies() -> None:
+        if rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     started = time.monotonic()
     try:
-        main_first(lambda: os.kill(os.getpid(), signal.SIGKILL) if rank == 0 else None, "read it")
+        main_first(dies, "read it")
     except TrainingError as error:
         (place / "left-alone.txt").write_text(f"{time.monotonic() - started}\n{error}")
 
