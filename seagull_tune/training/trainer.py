@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import pickle
 import re
 import shutil
 import time
@@ -19,7 +21,7 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from seagull_tune.config.train import LearningRates
-from seagull_tune.errors import DataError, TrainingError
+from seagull_tune.errors import CheckpointError, DataError, TrainingError
 from seagull_tune.model.checkpoint import reload, write_model, writing
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, engine_of
@@ -31,6 +33,7 @@ LossFunction = Callable[[SeagullOutput, Mapping[str, Tensor]], dict[str, tuple[f
 """Output and batch -> name: (weight, loss)."""
 
 STAGING = ".saving"
+_EARLIER = "Remove it, and --resume goes on from the checkpoint before it, or from the beginning."
 
 
 class SeagullTrainer(Trainer):
@@ -237,10 +240,50 @@ class SeagullTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         reload(self.accelerator.unwrap_model(model if model is not None else self.model), Path(resume_from_checkpoint))
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As the Trainer's, which goes on without what is missing: the run would not be the one that was cut off.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or of a run with other parts.
+        """
+        if checkpoint is None:
+            return
+        names = ["optimizer.pt", "scheduler.pt"] if engine_in_use() in ("single", "ddp") else []
+        names += ["rng_state.pth"] if self.args.world_size == 1 else []
+        missing = [name for name in names if not (Path(checkpoint) / name).is_file()]
+        if missing:
+            raise CheckpointError(f"{checkpoint} lacks {', '.join(missing)}. {_EARLIER}")
+        with _resuming(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _resuming(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+
+@contextmanager
+def _resuming(checkpoint: str | None) -> Iterator[None]:
+    """Turns what torch says of damaged files, and of states that do not fit, into one sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise CheckpointError(f"{checkpoint} is damaged, or of a run with other parts ({said}). {_EARLIER}") from error
+
 
 def last_checkpoint(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run folder; staging folders do not count."""
+    """The newest complete checkpoint of a run folder; staging folders, and those with half a state, do not count."""
     named = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
     steps = {int(match[1]): path for path in run.glob("*") if (match := named.fullmatch(path.name))}
-    complete = {step: path for step, path in steps.items() if (path / "trainer_state.json").is_file()}
+    complete = {step: path for step, path in steps.items() if _has_state(path)}
     return complete[max(complete)] if complete else None
+
+
+def _has_state(checkpoint: Path) -> bool:
+    """Whether the Trainer's own state is there and whole."""
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False

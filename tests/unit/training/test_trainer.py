@@ -291,6 +291,7 @@ def test_half_folders_are_no_checkpoints(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         if complete:
             (tmp_path / name / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-30" / "trainer_state.json").write_text('{"global_step": 3')
     (tmp_path / STAGING / "checkpoint-40").mkdir(parents=True)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert last_checkpoint(tmp_path / "none") is None
@@ -302,6 +303,28 @@ def test_a_damaged_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"half")
     with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors.*damaged"):
         make_trainer(tmp_path, lora=True).train(resume_from_checkpoint=str(folder))
+
+
+def test_a_checkpoint_without_the_state_of_its_run_is_not_resumed(tmp_path: Path) -> None:
+    """The Trainer would begin with a new optimiser, or another order, and say nothing."""
+    make_trainer(tmp_path, save_every=3).train()
+    folder = tmp_path / "run" / "checkpoint-3"
+    whole = {name: (folder / name).read_bytes() for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth")}
+    for name, content in whole.items():
+        for damage, message in (
+            (content[: len(content) // 2], r"is damaged, or of a run with other parts"),
+            (b"", "is damaged"),
+            (None, rf"checkpoint-3 lacks {name}"),
+        ):
+            (folder / name).unlink()
+            if damage is not None:
+                (folder / name).write_bytes(damage)
+            with pytest.raises(CheckpointError, match=rf"{message}.*Remove it, and --resume goes on"):
+                make_trainer(tmp_path).train(resume_from_checkpoint=str(folder))
+            (folder / name).write_bytes(content)
+    trainer = make_trainer(tmp_path)
+    trainer.train(resume_from_checkpoint=str(folder))
+    assert trainer.state.global_step == 6
 
 
 def test_a_frozen_tower_gets_no_gradient_and_only_adapters_move(tmp_path: Path) -> None:
