@@ -19,8 +19,8 @@ half. So, three seeds each (by arithmetic; not run at full size yet):
     --cells ours       a quarter of an hour
     --cells released   five hours; equal data and steps to ours
     all of the others  an hour and a half
-A look in minutes, which says nothing of quality: --seeds 0 --steps 6 --set data.samples_per_image=2, on a folder with 20
-of the photographs.
+A look in minutes, which says nothing of quality: --seeds 0 --steps 6 --set data.samples_per_image=2, on a folder with
+20 of the photographs.
 """
 
 from __future__ import annotations
