@@ -14,10 +14,10 @@ is).
 What it costs on 300 photographs of BSDS500 with 2 quiet processors: the data 16 s, once; each kind of statistics (ours
 with its parts left out; the ring; boxes; means) 165 s of frozen front, once; a cell of ours 2 minutes of training (1095
 steps; all this as bench-roi's pre-training takes it) and about one of measuring. A cell of the released extractor is
-43,800 passes through rendering and tower, 0.06 s each, and as many through its extractor: by arithmetic an hour and a
-half. So, three seeds each (by arithmetic; not run at full size yet):
+43,800 visits that render, run the tower and the extractor: 6 steps of 16 samples took 86 s on a busy machine, 0.9 s a
+visit. So, three seeds each (by arithmetic; not run at full size yet):
     --cells ours       a quarter of an hour
-    --cells released   five hours; equal data and steps to ours
+    --cells released   up to 33 hours; with --steps 100 (and ours with as many) up to 3
     all of the others  an hour and a half
 A look in minutes, which says nothing of quality: --seeds 0 --steps 6 --set data.samples_per_image=2, on a folder with
 20 of the photographs.
