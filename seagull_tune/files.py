@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from seagull_tune.errors import DataError
+
 STAGING_SUFFIX = ".partial"
 
 
@@ -85,6 +87,31 @@ def atomic_write(target: Path, chunks: Iterable[bytes]) -> None:
 def is_stream(path: Path) -> bool:
     """Whether a path is a device, pipe or socket: renaming a file over it would destroy it for the whole machine."""
     return path.exists() and not path.is_file() and not path.is_dir()
+
+
+@contextmanager
+def only_run_in(out: Path) -> Iterator[None]:
+    """Holds a run's folder, which is made, as long as the block lasts; a process that is killed holds it no longer.
+
+    Raises:
+        DataError: another run, which would overwrite this one's files, holds it; or it cannot be written.
+    """
+    import filelock  # it brings asyncio, which a command's --help need not wait for
+
+    lock = filelock.FileLock(out / ".lock")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise DataError(
+            f"Another run is working in {out}. Wait for it, or choose another folder (--out DIR)."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {why_not_written(error)}. Choose another --out DIR.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def why_not_written(error: OSError) -> str:

@@ -181,12 +181,16 @@ def ratings(
 @app.command(
     epilog=example(
         "seagull-tune convert seagull SEAGULL-7B --out models/seagull-7b",
+        "seagull-tune convert seagull hub:ORGANISATION/SEAGULL-7B@main --out models/seagull-7b",
         "seagull-tune convert seagull SEAGULL-7B --tower open_clip_pytorch_model.bin --out models/seagull-7b",
     )
 )
 def convert(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help="seagull: the layout of SEAGULL-7B.")],
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with config.json, weights and tokenizer.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="Folder with config.json, weights and tokenizer; or hub:ID@REVISION."),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The checkpoint.")],
     tower: Annotated[
         Path | None,
@@ -198,15 +202,16 @@ def convert(
 ) -> None:
     """Make one of our checkpoints of a released model; every tensor is shown with its place.
 
-    Nothing may be missing or unknown. With --dry-run the release is read and checked and nothing is written.
+    Nothing may be missing or unknown. With --dry-run a release that is here, or was fetched from the hub before, is
+    read and checked, and nothing is written.
     """
     from seagull_tune.config.convert import ConvertConfig
-    from seagull_tune.model.convert_seagull import convert_release, read_release
+    from seagull_tune.model.convert_seagull import convert_release, is_here, read_release
 
     settings = resolve(ConvertConfig, config, overrides({"format": format, "source": source, "tower": tower}, sets))
     if dry_run:
-        there = settings.source.is_dir()
-        typer.echo(read_release(settings).table() if there else f"{source} is not there (yet): nothing was checked.")
+        here = is_here(settings.source)
+        typer.echo(read_release(settings).table() if here else f"{source} is not here (yet): nothing was checked.")
         show_plan(settings, f"Convert {source} into the checkpoint {out}.")
         return
     typer.echo(convert_release(settings, out).table())

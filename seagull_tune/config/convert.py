@@ -13,14 +13,15 @@ class ConvertConfig(StrictModel):
 
     Attributes:
         format: the layout; ``seagull`` is that of SEAGULL-7B and of models tuned from it, adapters merged.
-        source: folder with ``config.json``, the weights and the tokenizer.
+        source: folder with ``config.json``, the weights and the tokenizer; or ``hub:ID@REVISION``, a repository of the
+            model hub that holds them.
         tower: file with the vision tower's weights (open_clip names), where the folder does not hold them.
         vision_backbone: timm name of the tower's architecture.
         image_mean, image_std: normalisation that the tower was trained with.
     """
 
     format: Literal["seagull"]
-    source: Path
+    source: str
     tower: Path | None = None
     vision_backbone: str = "convnext_large"
     image_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)

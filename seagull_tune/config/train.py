@@ -109,6 +109,8 @@ class Optimisation(StrictModel):
         gradient_checkpointing: keep only what enters each layer of the language model, and compute the rest again in
             the backward pass: a third more arithmetic (half as much again where only adapters are trained) for a
             fraction of the memory.
+        group_by_length: samples of one step have conversations of about one length, so that less is padding.
+        compile: layers of the language model are compiled by torch: a minute or more at the first step, faster after.
         mixup: regions are mixed with others in training, by shares of a beta distribution with this parameter; 0 does
             not. It needs the cached front and losses that read no text.
     """
@@ -123,6 +125,8 @@ class Optimisation(StrictModel):
     max_grad_norm: Positive = 1.0
     bf16: bool = False
     gradient_checkpointing: bool = False
+    group_by_length: bool = False
+    compile: bool = False
     mixup: Weight = 0.0
 
 
@@ -203,6 +207,16 @@ class TrainConfig(StrictModel):
             raise ValueError(
                 f"optimisation.mixup is {self.optimisation.mixup}: it mixes cached regions, so cache_front must be on "
                 "and losses.answer and losses.level must be 0; set it to 0 here"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _speeds_up_what_is_read(self) -> Self:
+        on = [name for name in ("group_by_length", "compile") if getattr(self.optimisation, name)]
+        if on and not self.losses.reads_text:
+            raise ValueError(
+                f"optimisation.{' and optimisation.'.join(on)} speed up the language model, but losses.answer and "
+                "losses.level are 0, so no text is read; leave it out"
             )
         return self
 

@@ -7,7 +7,7 @@ R regions of all samples, M mentions of regions in the texts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from seagull_tune.data.processor import visual_tensors
 from seagull_tune.data.visual import VisualInputs
 from seagull_tune.errors import TrainingError
-from seagull_tune.instructions.chat import EncodedChat
+from seagull_tune.instructions.chat import EncodedChat, SlotPosition
 from seagull_tune.levels import DISTORTION_TYPES, soft_levels
 from seagull_tune.records import RegionLabel
 
@@ -154,20 +154,40 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
     length = max(len(chat.input_ids) for chat in encoded)
     ids = torch.full((len(items), length), pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    index: list[int] = []
-    targets: list[int] = []
-    slot_rows: list[int] = []
-    kinds: list[int] = []
-    candidates: list[tuple[int, ...]] = []
-    soft: list[tuple[float, ...]] = []
-    about: list[int] = []
+    trained = _Trained()
     mentions: list[int] = []
     first_region = 0
     for row, (item, chat) in enumerate(zip(items, encoded, strict=True)):
-        if not any(chat.trained[1:]):
-            raise TrainingError(f"Sample {item.name!r} has no trained token: its conversation holds no answer.")
         ids[row, : len(chat.input_ids)] = torch.tensor(chat.input_ids)
         mask[row, : len(chat.input_ids)] = 1
+        trained.add(item, chat, row * length, first_region)
+        mentions += [first_region + mention for mention in item.mentions]
+        first_region += len(item.labels)
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "mention_index": torch.tensor(mentions, dtype=torch.long),
+        "mention_counts": torch.tensor([len(item.mentions) for item in items]),
+        **trained.tensors(),
+    }
+
+
+@dataclass
+class _Trained:
+    """Trained positions and value slots of a batch, collected sample by sample; see :func:`text_part`."""
+
+    index: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)
+    candidates: list[tuple[int, ...]] = field(default_factory=list)
+    soft: list[tuple[float, ...]] = field(default_factory=list)
+    regions: list[int] = field(default_factory=list)
+
+    def add(self, item: TrainingItem, chat: EncodedChat, start: int, first_region: int) -> None:
+        """Adds a sample whose first token has the flat position ``start``, and whose regions begin at a row."""
+        if not any(chat.trained[1:]):
+            raise TrainingError(f"Sample {item.name!r} has no trained token: its conversation holds no answer.")
         slots = {slot.index: slot for slot in chat.slots}
         regions_of = dict(zip(slots, item.slot_regions or [-1] * len(slots), strict=True))
         for position in range(1, len(chat.input_ids)):
@@ -175,30 +195,31 @@ def text_part(items: Sequence[TrainingItem], pad_token_id: int) -> dict[str, Ten
                 continue
             slot = slots.get(position)
             if slot is not None:
-                slot_rows.append(len(index))
-                kinds.append(SLOT_KINDS.index(slot.kind))
-                candidates.append(slot.candidate_ids)
-                soft.append(slot.target)
-                region = regions_of[slot.index]
-                about.append(region if region < 0 else first_region + region)
+                region = regions_of[position]
+                self._add_slot(slot, region if region < 0 else first_region + region)
             # The logits that predict a token stand one position before it.
-            index.append(row * length + position - 1)
-            targets.append(IGNORE if slot is not None else chat.input_ids[position])
-        mentions += [first_region + mention for mention in item.mentions]
-        first_region += len(item.labels)
-    width = max((len(c) for c in candidates), default=1)
-    return {
-        "input_ids": ids,
-        "attention_mask": mask,
-        "mention_index": torch.tensor(mentions, dtype=torch.long),
-        "mention_counts": torch.tensor([len(item.mentions) for item in items]),
-        "logits_index": torch.tensor(index),
-        "target_ids": torch.tensor(targets),
-        "slot_rows": torch.tensor(slot_rows, dtype=torch.long),
-        "slot_kinds": torch.tensor(kinds, dtype=torch.long),
-        "slot_candidates": torch.tensor([c + (-1,) * (width - len(c)) for c in candidates], dtype=torch.long).view(
-            -1, width
-        ),
-        "slot_targets": torch.tensor([t + (0.0,) * (width - len(t)) for t in soft]).view(-1, width),
-        "slot_regions": torch.tensor(about, dtype=torch.long),
-    }
+            self.index.append(start + position - 1)
+            self.targets.append(IGNORE if slot is not None else chat.input_ids[position])
+
+    def _add_slot(self, slot: SlotPosition, region: int) -> None:
+        """Adds a value word, which the next trained position is to say."""
+        self.rows.append(len(self.index))
+        self.kinds.append(SLOT_KINDS.index(slot.kind))
+        self.candidates.append(slot.candidate_ids)
+        self.soft.append(slot.target)
+        self.regions.append(region)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was collected; slots are padded to the one with the most candidate words."""
+        width = max((len(words) for words in self.candidates), default=1)
+        candidates = [words + (-1,) * (width - len(words)) for words in self.candidates]
+        soft = [target + (0.0,) * (width - len(target)) for target in self.soft]
+        return {
+            "logits_index": torch.tensor(self.index),
+            "target_ids": torch.tensor(self.targets),
+            "slot_rows": torch.tensor(self.rows, dtype=torch.long),
+            "slot_kinds": torch.tensor(self.kinds, dtype=torch.long),
+            "slot_candidates": torch.tensor(candidates, dtype=torch.long).view(-1, width),
+            "slot_targets": torch.tensor(soft).view(-1, width),
+            "slot_regions": torch.tensor(self.regions, dtype=torch.long),
+        }

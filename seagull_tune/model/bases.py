@@ -1,13 +1,17 @@
 """The pre-trained parts a model starts from, and the references by which checkpoints name them.
 
 ``embedded:NAME@sha256`` is a model that the package index carries; ``hub:ID@revision`` one of the model hub. A
-checkpoint never names a path of one machine.
+checkpoint never names a path of one machine, nor a branch of the hub, whose head moves: it names the commit.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
@@ -24,13 +28,32 @@ from seagull_tune.errors import CheckpointError, ConfigError
 from seagull_tune.model.vision_tower import build_backbone
 
 _KINDS = ("embedded", "hub")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@contextmanager
+def _asking_the_hub(reference: str) -> Iterator[None]:
+    """Turns what the libraries say of a hub that does not answer, or does not know a repository, into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if not reference.startswith("hub:"):
+            raise
+        raise CheckpointError(
+            f"{reference} cannot be read: {' '.join(str(error).split())[:300].rstrip('. ')}. Check its name and "
+            "revision, and that the model hub can be reached from here (a gated model also wants `hf auth login`); "
+            "what was fetched before is read without the hub."
+        ) from error
 
 
 def pin(reference: str) -> str:
-    """Adds the version to a reference: ``embedded:NAME`` -> ``embedded:NAME@sha256``; a hub reference brings its own.
+    """Makes a reference name one model for ever.
+
+    ``embedded:NAME`` -> ``embedded:NAME@sha256``; a branch or tag of a hub repository -> the commit that it is now.
 
     Raises:
         ConfigError: not a reference, or a hub reference without a revision.
+        CheckpointError: the hub does not say what commit a branch is.
     """
     kind, name, version = split_reference(reference)
     if kind == "embedded":
@@ -40,7 +63,25 @@ def pin(reference: str) -> str:
         raise ConfigError(
             f"Base {reference!r} has no revision; write hub:{name}@REVISION so that a run can be repeated."
         )
-    return reference
+    if _COMMIT.fullmatch(version):
+        return reference
+    with _asking_the_hub(reference):
+        file = Path(hf_hub_download(name, "config.json", revision=version))
+    return f"hub:{name}@{file.parent.name}"  # the cache keeps files in folders that are named by their commit
+
+
+def fetch(reference: str, ask_hub: bool = True) -> Path:
+    """The folder of all files of a hub repository, whose name is their commit; ``ask_hub`` False: as fetched before.
+
+    Raises:
+        ConfigError: not a reference of the hub.
+        CheckpointError: it cannot be read.
+    """
+    kind, name, version = split_reference(reference)
+    if kind != "hub" or not version:
+        raise ConfigError(f"{reference!r} names no repository of the model hub; write hub:ID@REVISION.")
+    with _asking_the_hub(reference):
+        return Path(snapshot_download(name, revision=version, local_files_only=not ask_hub))
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:
@@ -73,14 +114,16 @@ def _locate(reference: str) -> tuple[str, dict[str, str]]:
 def load_language_model(reference: str) -> PreTrainedModel:
     """The causal language model that a reference names, float32."""
     place, options = _locate(reference)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(place, dtype="float32", **options)
+    with _asking_the_hub(reference):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(place, dtype="float32", **options)
     return model
 
 
 def load_text_config(reference: str) -> PreTrainedConfig:
     """The configuration of the language model that a reference names."""
     place, options = _locate(reference)
-    config: PreTrainedConfig = AutoConfig.from_pretrained(place, **options)
+    with _asking_the_hub(reference):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(place, **options)
     config.name_or_path = ""  # a folder of this machine; the checkpoint names its bases by reference
     return config
 
@@ -88,7 +131,8 @@ def load_text_config(reference: str) -> PreTrainedConfig:
 def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
     """The tokenizer of the language model that a reference names."""
     place, options = _locate(reference)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, **options)
+    with _asking_the_hub(reference):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place, **options)
     return tokenizer
 
 
@@ -102,7 +146,8 @@ def load_tower_weights(reference: str, backbone_name: str) -> dict[str, Tensor]:
     kind, name, version = split_reference(reference)
     if kind == "hub":
         overlay = {"hf_hub_id": f"{name}@{version}"}
-        backbone, _ = build_backbone(backbone_name, pretrained=True, pretrained_cfg_overlay=overlay)
+        with _asking_the_hub(reference):
+            backbone, _ = build_backbone(backbone_name, pretrained=True, pretrained_cfg_overlay=overlay)
         return dict(backbone.state_dict())
     folder = Path(_locate(reference)[0])
     return load_file(folder / "model.safetensors")

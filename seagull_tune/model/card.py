@@ -7,7 +7,6 @@ a copied folder keeps its card. No path of the machine is in it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from seagull_tune.model.bases import split_reference
 from seagull_tune.model.calibration import CALIBRATION, Calibration, load_calibration
 from seagull_tune.model.card_sections import body
 from seagull_tune.model.checkpoint import CALIBRATED, model_digest, read_bases, read_manifest, writing
+from seagull_tune.model.places import near
 
 METRICS = "metrics.json"
 _FIGURES = (
@@ -206,10 +206,9 @@ def _calibration_of(folder: Path) -> Calibration | None:
 def _data_card(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """Link from a model to the card of its data, inside the same run: further away it would tell of this machine."""
     place = (manifest.get("resolved_config") or {}).get("data")
-    if not isinstance(place, str) or not (Path(place) / CARD).is_file():
+    if not isinstance(place, str) or not (folder / place / CARD).is_file():
         return None
-    link = Path(os.path.relpath((Path(place) / CARD).resolve(), folder.resolve()))
-    return link.as_posix() if link.parts.count("..") <= 2 and not link.is_absolute() else None
+    return near(folder / place / CARD, folder)
 
 
 def header(facts: CardFacts) -> dict[str, Any]:

@@ -10,12 +10,13 @@ import yaml
 from seagull_tune.hub_card import data_set_name
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.model.calibration import FIGURES, Calibration
+from seagull_tune.model.places import portable
 
 if TYPE_CHECKING:
-    from seagull_tune.model.card import Base, CardFacts
+    from seagull_tune.model.card import CardFacts
 
-_PLACES = ("out", "data", "image_root", "init", "cache_dir", "prompts")
-"""Keys of a training configuration that say where something lies on the machine that ran it."""
+CONVERTED = "converted_from"
+"""Key of the configuration in a checkpoint that was made of a released model: layout, files by hash, repository."""
 
 _TEXT = """
 # Seagull-Tune model {digest}
@@ -94,7 +95,7 @@ def body(facts: CardFacts) -> str:
     return _TEXT.format(
         digest=facts.digest,
         types=", ".join(DISTORTION_TYPES),
-        bases=_bases(facts.bases),
+        bases=_bases(facts),
         training="\n".join(_training(facts)),
         parts=_parts(facts.training.get("parts", [])),
         figures="\n".join(_figures(facts.metrics)),
@@ -106,31 +107,27 @@ def body(facts: CardFacts) -> str:
     )
 
 
-def portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved configuration without what names a place on the machine that ran it.
-
-    Where a run started from a checkpoint, ``model`` (of a new one) was not read and is left out too.
-    """
-    hidden = {*_PLACES, "model"} if config.get("init") else _PLACES
-    kept = {key: _without_paths(value) for key, value in config.items() if key not in hidden}
-    return {key: value for key, value in kept.items() if value is not None}
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_paths(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_paths(entry) for entry in value]
-    is_path = isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or value[1:3] in (":\\", ":/"))
-    return "(a path)" if is_path else value
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def _bases(bases: Sequence[Base]) -> str:
+def _converted(facts: CardFacts) -> Mapping[str, Any] | None:
+    """What a checkpoint that was made of a released model says of it; None for all others."""
+    found = (facts.manifest.get("resolved_config") or {}).get(CONVERTED)
+    return found if isinstance(found, Mapping) else None
+
+
+def _bases(facts: CardFacts) -> str:
+    origin, bases = _converted(facts), facts.bases
+    if origin is not None:
+        files = _table(("File", "SHA-256"), [(name, f"`{sha256}`") for name, sha256 in origin["sha256"].items()])
+        named = f" ({origin['repository']})" if "repository" in origin else ""
+        return (
+            f"It is a released model{named} of the layout `{origin['format']}`, converted; all weights are in this "
+            f"folder. Its files were:\n\n{files}\n\nTheir licences and notices go with it, also those of what the "
+            "release was made from."
+        )
     if not bases:
         return "All weights are in this folder; what they were made from is not recorded."
     rows = [
@@ -147,6 +144,9 @@ def _bases(bases: Sequence[Base]) -> str:
 def _training(facts: CardFacts) -> Iterator[str]:
     training = facts.training
     data = training.get("data", {})
+    if _converted(facts) is not None:
+        yield "By those who released it; converting changes no weight. The direct head is not theirs, and is untrained."
+        return
     if not data:
         yield "What it was trained on is not recorded in this folder."
         return
@@ -173,6 +173,8 @@ def _training(facts: CardFacts) -> Iterator[str]:
 
 def _round(earlier: Mapping[str, Any]) -> str:
     """An earlier stage of a model's training, in words."""
+    if earlier.get(CONVERTED):
+        return f"a released model of the layout `{earlier[CONVERTED]}`, converted"
     if not earlier.get("trained"):
         return "how it was made is not recorded"
     parts = ", ".join(f"{part} {mode}" for part, mode in earlier["trained"].items())
@@ -260,6 +262,15 @@ def _with_interval(found: Mapping[str, Any], section: str, key: str, interval: s
 
 
 def _limits(facts: CardFacts) -> Iterator[str]:
+    if _converted(facts) is not None:
+        yield "**It was trained by others**, on data that this folder does not tell of."
+        yield (
+            "**Take its words, not its numbers.** It answers in the words of its release. Scores are read at the value "
+            "words of Seagull-Tune's own answers, which the release never learned, and what is said under `direct` "
+            "comes from an untrained head: fine-tune it before you use either."
+        )
+        yield "Photographs keep their own terms."
+        return
     data = facts.training.get("data", {})
     if data.get("measure"):
         yield (

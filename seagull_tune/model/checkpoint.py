@@ -43,6 +43,7 @@ from seagull_tune.model.lora import (
     save_lora,
 )
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.places import portable
 from seagull_tune.model.quantize import plain_state, quantize, rounded
 
 FORMAT_VERSION = 1
@@ -94,7 +95,8 @@ def save_checkpoint(
         model: the model.
         processor: its processor; a folder without one can only be read by code that brings its own.
         folder: where to; an existing checkpoint there is replaced.
-        resolved: the resolved configuration of the run, for the record.
+        resolved: the resolved configuration of the run, for the record, without paths of this machine
+            (:func:`~seagull_tune.model.places.portable`).
         state_dict: full weights gathered by the engine, where the model's own are sharded.
         prompts: folder of the prompt files that it was tuned with, where they are not the package's own.
         training: what is known of the finished training, as plain values, for the model card.
@@ -146,7 +148,24 @@ def write_model(
         "resolved_config": dict(resolved or {}),
         "training": None if training is None else dict(training),
     }
+    _write_manifest(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def copy_checkpoint(folder: Path, target: Path) -> None:
+    """Copies a checkpoint into another folder, which may hold more; what it says of places fits the new one.
+
+    Raises:
+        CheckpointError: ``folder`` is no checkpoint.
+        OSError: it cannot be copied.
+    """
+    manifest = read_manifest(folder)
+    shutil.copytree(folder, target, dirs_exist_ok=True)
+    told = portable(manifest.get("resolved_config") or {}, target, start=folder)
+    _write_manifest(target, {**manifest, "resolved_config": told})
 
 
 def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -195,8 +214,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = _read_object(path)
     if manifest.get("version") != FORMAT_VERSION:
         raise CheckpointError(
-            f"{folder}: checkpoint format version {manifest.get('version')!r}; this program reads {FORMAT_VERSION}. "
-            "Use the version of Seagull-Tune that wrote it, or train again."
+            f"{folder}: checkpoint format version {manifest.get('version')!r}, written by Seagull-Tune "
+            f"{manifest.get('written_by', 'of an unknown version')}; this program reads {FORMAT_VERSION}. Use the "
+            "version that wrote it, or train again."
         )
     lacks = [key for key in ("sha256", "adapter") if key not in manifest]
     if manifest.get("adapter") and not isinstance(manifest.get("adapter_sha256"), str):
@@ -305,8 +325,15 @@ def reload(model: SeagullForConditionalGeneration, folder: Path) -> None:
     """Puts the weights of a checkpoint into a model that is built already, adapters included, in place and strictly.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or of another model.
+        CheckpointError: the checkpoint is damaged, or of another model; or it stands on other bases.
     """
+    named, here = read_bases(folder), model.config.bases or {}
+    if named != here:
+        raise CheckpointError(
+            f"{folder} stands on the bases {named or 'inside it'}, this model on {here or 'weights of its own'}: a "
+            "branch of the hub moves on, and so does an update of this program. Name the same ones in the "
+            "configuration (model.language_model, model.vision_tower)."
+        )
     load_trained(model, folder, read_manifest(folder))
     if has_lora(model.language_model):
         load_adapter_weights(model.language_model, load_file(_checked_adapters(folder)))

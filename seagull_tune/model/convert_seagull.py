@@ -28,7 +28,10 @@ from seagull_tune.data.processor import REGION_TOKENS, SeagullProcessor
 from seagull_tune.errors import CheckpointError, ConfigError
 from seagull_tune.files import sha256_of
 from seagull_tune.instructions.templates import prompt_folder
+from seagull_tune.model import bases
 from seagull_tune.model.assemble import set_words
+from seagull_tune.model.card import write_card
+from seagull_tune.model.card_sections import CONVERTED
 from seagull_tune.model.checkpoint import save_checkpoint
 from seagull_tune.model.configuration import SeagullConfig
 from seagull_tune.model.mfe_seagull import LEVELS, LOCAL_STRIDE
@@ -64,12 +67,14 @@ class Conversion:
         rows: every tensor that was found, and where it goes.
         tensors: by our names.
         files: what they were read from.
+        folder: where the release lies.
     """
 
     config: SeagullConfig
     rows: list[MappedTensor]
     tensors: dict[str, Tensor]
     files: list[Path]
+    folder: Path
 
     def table(self) -> str:
         """All tensors as text: shape, name in the release, name in our model or why it is not used."""
@@ -83,14 +88,44 @@ class Conversion:
         return "\n".join(lines)
 
 
+def release_folder(source: str, ask_hub: bool = True) -> Path:
+    """Where a release lies: a folder, or what was fetched of a repository of the model hub.
+
+    Args:
+        source: the folder, or ``hub:ID@REVISION``.
+        ask_hub: whether the hub is asked for what is not here yet.
+
+    Raises:
+        CheckpointError: it is not there, or cannot be fetched.
+        ConfigError: the reference has no revision.
+    """
+    if source.startswith("hub:"):
+        return bases.fetch(source, ask_hub)
+    if not Path(source).is_dir():
+        raise CheckpointError(
+            f"{source} is no folder. Name the folder of the release; a repository of the model hub is named "
+            "hub:ID@REVISION."
+        )
+    return Path(source)
+
+
+def is_here(source: str) -> bool:
+    """Whether a release can be read without asking the model hub."""
+    try:
+        release_folder(source, ask_hub=False)
+    except CheckpointError:
+        return False
+    return True
+
+
 def read_release(settings: ConvertConfig) -> Conversion:
     """Reads a release, maps every tensor and checks that nothing is missing, unknown or of another size.
 
     Raises:
-        CheckpointError: it is not whole; every tensor that is wrong is named.
+        CheckpointError: it is not there, or not whole; every tensor that is wrong is named.
         ConfigError: timm has no such tower, or the sizes do not belong to it.
     """
-    folder = settings.source
+    folder = release_folder(settings.source)
     values = _read_config(folder)
     files = [file for file in weight_files(folder) if settings.tower is None or not file.samefile(settings.tower)]
     tower_names = build_backbone_names(settings.vision_backbone)
@@ -106,7 +141,7 @@ def read_release(settings: ConvertConfig) -> Conversion:
         tensors["language_model.lm_head.weight"] = tensors["language_model.model.embed_tokens.weight"]
     config = released_config(values, tensors, settings)
     _check_whole(config, tensors, settings)
-    return Conversion(config, rows, tensors, files)
+    return Conversion(config, rows, tensors, files, folder)
 
 
 def build_backbone_names(name: str) -> frozenset[str]:
@@ -204,7 +239,7 @@ def _check_whole(config: SeagullConfig, tensors: Mapping[str, Tensor], settings:
 
 
 def convert_release(settings: ConvertConfig, out: Path) -> Conversion:
-    """Converts a release into a checkpoint folder, atomically; the weights keep their number type.
+    """Converts a release into a checkpoint folder with its card, atomically; the weights keep their number type.
 
     Args:
         settings: what to convert.
@@ -214,7 +249,7 @@ def convert_release(settings: ConvertConfig, out: Path) -> Conversion:
         CheckpointError, ConfigError: see :func:`read_release`; or the tokenizer cannot be read.
     """
     found = read_release(settings)
-    processor = _processor(found.config, settings)
+    processor = _processor(found.config, settings, found.folder)
     layout = processor.layout
     found.config.image_token_id, found.config.region_token_ids = layout.image_token_id, layout.region_token_ids
     with torch.device("meta"):
@@ -224,14 +259,18 @@ def convert_release(settings: ConvertConfig, out: Path) -> Conversion:
     set_words(head, words.float(), processor.tokenizer)
     state = found.tensors | {f"direct_head.{name}": tensor for name, tensor in head.state_dict().items()}
     hashes = {file.name: sha256_of(file) for file in tqdm(found.files, desc="hashing", unit="file")}
-    origin = {"converted_from": {"format": settings.format, "sha256": hashes}}
+    origin: dict[str, Any] = {"format": settings.format, "sha256": hashes}
+    if settings.source.startswith("hub:"):
+        _, name, _ = bases.split_reference(settings.source)
+        origin["repository"] = f"hub:{name}@{found.folder.name}"
     with released_prompts() as prompts:
-        save_checkpoint(model, processor, out, origin, state, prompts)
+        save_checkpoint(model, processor, out, {CONVERTED: origin}, state, prompts)
+    write_card(out)
     return found
 
 
-def _processor(config: SeagullConfig, settings: ConvertConfig) -> SeagullProcessor:
-    tokenizer = _tokenizer(settings.source)
+def _processor(config: SeagullConfig, settings: ConvertConfig, folder: Path) -> SeagullProcessor:
+    tokenizer = _tokenizer(folder)
     tokenizer.chat_template = chat_template(tokenizer)
     # First, so that they have the ids of the release, where it added them itself.
     tokenizer.add_tokens(list(REGION_TOKENS), special_tokens=True)

@@ -23,6 +23,7 @@ from seagull_tune.model.checkpoint import (
 )
 from seagull_tune.model.lora import has_lora, merge_lora
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
+from seagull_tune.model.places import portable
 
 _PROBE = 32
 
@@ -76,7 +77,8 @@ def merge_checkpoint(folder: Path, out: Path, tolerance: float = 1e-4) -> Merged
             f"{folder}: merging moves the logits by {moved:.2g} of the largest, more than {tolerance}; nothing was "
             "written. Use the checkpoint as it is, and report this."
         )
-    resolved, prompts = manifest["resolved_config"], folder / PROMPTS_FOLDER
+    resolved = portable(manifest["resolved_config"], out, start=folder)
+    prompts = folder / PROMPTS_FOLDER
     save_checkpoint(
         model.eval(), processor, out, resolved, prompts=prompts if prompts.is_dir() else None,
         training={**(manifest.get("training") or {}), "derived_from": origins(folder)},

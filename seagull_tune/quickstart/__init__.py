@@ -6,19 +6,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from data_builders.pipeline import build_dataset
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.runs import QuickstartConfig
 from seagull_tune.config.train import TrainConfig
 from seagull_tune.data.reader import RoiDataset
-from seagull_tune.errors import DataError
+from seagull_tune.files import only_run_in
 from seagull_tune.quickstart.measure import METRICS, REPORT, measure, publish, show_result
 from seagull_tune.quickstart.plan import Plans, build_settings, make_plans, train_settings
 from seagull_tune.quickstart.stages import Stages
@@ -41,7 +37,7 @@ def run(config: QuickstartConfig) -> Path:
     """
     config = config.with_folders()
     out, started = Path(config.out), time.monotonic()
-    with _only_run_in(out):
+    with only_run_in(out):
         stages = Stages(out, _say)
         plans = make_plans(config)
         _build(stages, "data", config.data, plans, out)
@@ -93,25 +89,6 @@ def _finish(stages: Stages, out: Path, seconds: float) -> None:
     spent_by_stage = {name: round(spent, 1) for name, spent in stages.seconds.items()}
     write_record(out, "run", {}, {"stage_seconds": spent_by_stage, "seconds": round(total, 1)})
     _say(f"Model: {out / 'model'}   figures: {out / METRICS}   report: {out / REPORT}")
-
-
-@contextmanager
-def _only_run_in(out: Path) -> Iterator[None]:
-    """Two runs in one folder would overwrite each other's stages."""
-    lock = filelock.FileLock(out / ".lock")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise DataError(
-            f"Another run is working in {out}. Wait for it, or choose another folder (--out DIR)."
-        ) from None
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error}. Choose another --out DIR.") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _say(text: str) -> None:

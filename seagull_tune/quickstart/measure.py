@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import scores_in_words
 from seagull_tune.instructions.rules import SLOT_PATTERN
 from seagull_tune.model.card import METRICS, write_card
+from seagull_tune.model.checkpoint import copy_checkpoint
 from seagull_tune.model.seen import check_unseen
 from seagull_tune.quickstart.stages import Stages
 from seagull_tune.segment import build_segmenter
@@ -43,7 +43,7 @@ def publish(stages: Stages, config: QuickstartConfig, out: Path) -> None:
         settings = config.baselines
         fitted = fit_baselines(RoiDataset(out / "data", "train"), settings.seed, settings.max_regions)
         with atomic_folder(out / "model") as staging:
-            shutil.copytree(out / "finetune" / "model", staging, dirs_exist_ok=True)
+            copy_checkpoint(out / "finetune" / "model", staging)
             fitted.save(staging)
             write_card(staging)
         return {"baselines": dict(fitted.facts)}

@@ -10,7 +10,6 @@ No place of one machine is named. The folder appears atomically.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,7 @@ from seagull_tune.config.rsa import RsaSpec
 from seagull_tune.errors import CheckpointError
 from seagull_tune.files import atomic_folder, sha256_of
 from seagull_tune.model.checkpoint import MANIFEST as CHECKPOINT_MANIFEST
-from seagull_tune.model.checkpoint import model_digest, writing
+from seagull_tune.model.checkpoint import copy_checkpoint, model_digest, writing
 from seagull_tune.rsa.model import RsaModel
 
 MANIFEST = "rsa.json"
@@ -93,7 +92,7 @@ def save_scorer(folder: Path, model: RsaModel, manifest: ScorerManifest, describ
     with writing(folder), atomic_folder(folder) as staging:
         write_scorer(staging, model, manifest)
         if describer is not None:
-            shutil.copytree(describer, staging / DESCRIBER_FOLDER)
+            copy_checkpoint(describer, staging / DESCRIBER_FOLDER)
 
 
 def write_scorer(folder: Path, model: RsaModel, manifest: ScorerManifest) -> None:

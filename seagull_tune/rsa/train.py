@@ -37,6 +37,7 @@ from seagull_tune.rsa.scorer import make_reader
 from seagull_tune.training.arguments import run_arguments, start_engine
 from seagull_tune.training.callbacks import callbacks, check_trackers
 from seagull_tune.training.run_record import begin_record, git_commit, library_versions, read_record, write_record
+from seagull_tune.training.together import alone_in, main_first
 from seagull_tune.training.trainer import SeagullTrainer, last_checkpoint
 
 SECTION = "rsa"
@@ -109,21 +110,22 @@ def train(
     """
     started = time.monotonic()
     check(config, resume)
-    parts = divide(read_rated(config.data), config.split)
-    prepared = prepare(config, parts, backbone, known)
-    trainer = build_trainer(config, prepared)
-    checkpoint = last_checkpoint(Path(config.out)) if resume else None
-    facts = {"pictures": len(parts[0]), "test_pictures": len(parts[1]), "groups": _groups(parts[0])}
-    resolved = config.model_dump(mode="json")
-    if trainer.args.should_save:
-        begin_record(Path(config.out), SECTION, resolved, facts, checkpoint.name if checkpoint else None)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    metrics = measure(trainer.accelerator.unwrap_model(trainer.model), prepared.test)
-    done = {**facts, "steps": trainer.state.global_step, "seconds": round(time.monotonic() - started, 1)}
-    if trainer.args.should_save:
-        finish(config, prepared, trainer, {**done, "metrics": metrics})
-    trainer.accelerator.wait_for_everyone()
-    return Path(config.out) / "model"
+    with alone_in(Path(config.out)):
+        parts = divide(read_rated(config.data), config.split)
+        prepared = prepare(config, parts, backbone, known)
+        trainer = build_trainer(config, prepared)
+        checkpoint = last_checkpoint(Path(config.out)) if resume else None
+        facts = {"pictures": len(parts[0]), "test_pictures": len(parts[1]), "groups": _groups(parts[0])}
+        resolved = config.model_dump(mode="json")
+        if trainer.args.should_save:
+            begin_record(Path(config.out), SECTION, resolved, facts, checkpoint.name if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        metrics = measure(trainer.accelerator.unwrap_model(trainer.model), prepared.test)
+        done = {**facts, "steps": trainer.state.global_step, "seconds": round(time.monotonic() - started, 1)}
+        if trainer.args.should_save:
+            finish(config, prepared, trainer, {**done, "metrics": metrics})
+        trainer.accelerator.wait_for_everyone()
+        return Path(config.out) / "model"
 
 
 def check(config: RsaTrainConfig, resume: bool) -> None:
@@ -171,10 +173,12 @@ def prepare(
     place = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     reader = make_reader(config.scorer, config.describer, cache, place, backbone)
     train_part, test_part = (RatedInputs(part, reader, config.data.max_pixels, known) for part in parts)
-    with PartialState().main_process_first():
-        # The others find the caches filled.
+
+    def prepare_pictures() -> None:
         train_part.prepare("training pictures")
         test_part.prepare("test pictures")
+
+    main_first(prepare_pictures, "prepare the pictures")
     set_seed(config.seed)
     model = RsaModel(config.scorer, reader.extractor.channels, reader.width)
     chosen = range(0, len(train_part), max(1, len(train_part) // _MEASURED))

@@ -22,8 +22,10 @@ from seagull_tune.config.train import TrainConfig
 from seagull_tune.errors import TrainingError
 from seagull_tune.training.callbacks import trainer_trackers
 
-_PATIENCE = timedelta(hours=12)
-"""How long processes wait for each other: the main one may compute the frozen front of a large data set meanwhile."""
+_PATIENCE = timedelta(hours=1)
+"""How long processes wait for each other in a step or a save; what may take longer is done by ``together.main_first``.
+
+On GPUs it is also how long they wait for one that is gone, where no launcher ends them all."""
 
 
 def start_engine() -> str:

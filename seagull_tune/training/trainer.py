@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import math
+import pickle
 import re
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from seagull_tune.config.train import LearningRates
-from seagull_tune.errors import DataError, TrainingError
+from seagull_tune.errors import CheckpointError, DataError, TrainingError
 from seagull_tune.model.checkpoint import reload, write_model, writing
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.training.arguments import engine_in_use, engine_of
 from seagull_tune.training.curves import RATE_PREFIX, THROUGHPUT
+from seagull_tune.training.order import LengthGroupedOrder
 from seagull_tune.training.stages import parameter_groups
 
 LossFunction = Callable[[SeagullOutput, Mapping[str, Tensor]], dict[str, tuple[float, Tensor]]]
 """Output and batch -> name: (weight, loss)."""
 
 STAGING = ".saving"
+_EARLIER = "Remove it, and --resume goes on from the checkpoint before it, or from the beginning."
 
 
 class SeagullTrainer(Trainer):
@@ -38,6 +44,7 @@ class SeagullTrainer(Trainer):
         rates: peak learning rate per part.
         model_inputs: the batch entries that the model's forward pass takes; the others are targets.
         resolved: resolved configuration, written into every checkpoint.
+        lengths: of the training samples, in any unit, where those of a step are to be about as long.
         augment: changes a training batch before it is used; evaluation never sees it.
         others: as in transformers' Trainer.
     """
@@ -52,11 +59,14 @@ class SeagullTrainer(Trainer):
         model_inputs: tuple[str, ...],
         resolved: Mapping[str, Any],
         augment: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        lengths: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
         self.losses, self.model_inputs = losses, model_inputs
         self._rates, self._resolved, self._augment = rates, dict(resolved), augment
+        self._lengths = lengths
         self._seen: dict[str, list[Tensor]] = defaultdict(list)
+        self._names: list[str] = []
         self._saving = self._engine_checked = False
         self._clock: tuple[float, int] | None = None
         self._aside = 0.0
@@ -99,10 +109,35 @@ class SeagullTrainer(Trainer):
                 f"The loss is not finite at step {self.state.global_step}: {values}. Lower the learning rates, or look "
                 f"at these samples: {', '.join(inputs.get('names', ()))}."
             )
+        if model.training:
+            self._names += inputs.get("names", ())
         prefix = "" if model.training else "eval_"
         for name, (_, loss) in named.items():
             self._seen[f"{prefix}loss_{name}"].append(loss.detach().float())
         return (total, outputs) if return_outputs else total
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        """As the Trainer's, before each step of the optimiser; a norm that is not finite would spoil every weight.
+
+        Raises:
+            TrainingError: naming the samples whose gradients went into the step.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        names, self._names = self._names, []
+        whole = norm.full_tensor() if isinstance(norm, DTensor) else norm  # FSDP2 keeps it spread
+        if whole is not None and not math.isfinite(whole):
+            raise TrainingError(
+                f"The gradients are not finite at step {self.state.global_step}, though the loss is: their norm is "
+                f"{float(whole)}. Lower the learning rates, or look at these samples: {', '.join(names)}."
+            )
+        return norm
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Neighbours of about one length where lengths are given; else the Trainer's random order."""
+        if self._lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LengthGroupedOrder(self._lengths, step, self.args.seed)
 
     def _check_engine(self, model: nn.Module) -> None:
         """Some launchers fall back silently; a run must not call itself by an engine that it did not have."""
@@ -205,10 +240,50 @@ class SeagullTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         reload(self.accelerator.unwrap_model(model if model is not None else self.model), Path(resume_from_checkpoint))
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """As the Trainer's, which goes on without what is missing: the run would not be the one that was cut off.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or of a run with other parts.
+        """
+        if checkpoint is None:
+            return
+        names = ["optimizer.pt", "scheduler.pt"] if engine_in_use() in ("single", "ddp") else []
+        names += ["rng_state.pth"] if self.args.world_size == 1 else []
+        missing = [name for name in names if not (Path(checkpoint) / name).is_file()]
+        if missing:
+            raise CheckpointError(f"{checkpoint} lacks {', '.join(missing)}. {_EARLIER}")
+        with _resuming(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _resuming(checkpoint):
+            super()._load_rng_state(checkpoint)
+
+
+@contextmanager
+def _resuming(checkpoint: str | None) -> Iterator[None]:
+    """Turns what torch says of damaged files, and of states that do not fit, into one sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise CheckpointError(f"{checkpoint} is damaged, or of a run with other parts ({said}). {_EARLIER}") from error
+
 
 def last_checkpoint(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run folder; staging folders do not count."""
+    """The newest complete checkpoint of a run folder; staging folders, and those with half a state, do not count."""
     named = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
     steps = {int(match[1]): path for path in run.glob("*") if (match := named.fullmatch(path.name))}
-    complete = {step: path for step, path in steps.items() if (path / "trainer_state.json").is_file()}
+    complete = {step: path for step, path in steps.items() if _has_state(path)}
     return complete[max(complete)] if complete else None
+
+
+def _has_state(checkpoint: Path) -> bool:
+    """Whether the Trainer's own state is there and whole."""
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False

@@ -10,6 +10,7 @@ from seagull_tune.errors import ConfigError, TrainingError
 from seagull_tune.model.checkpoint import MANIFEST, read_quantization
 from seagull_tune.training.arguments import start_engine
 from seagull_tune.training.callbacks import check_trackers
+from seagull_tune.training.compiled import check_compiling
 from seagull_tune.training.engines import engine_from_launch
 from seagull_tune.training.run_record import read_record
 from seagull_tune.training.trainer import last_checkpoint
@@ -19,8 +20,9 @@ def check_start(config: TrainConfig, resume: bool) -> None:
     """Refuses to overwrite a run, and an engine that is not the one asked for.
 
     Raises:
-        ConfigError: the folder holds checkpoints and ``resume`` is off, or see :func:`refuse_spread_small_weights`.
-        MissingDependencyError: a tracker of ``report_to`` is not installed.
+        ConfigError: the folder holds checkpoints and ``resume`` is off, or see :func:`refuse_spread_small_weights` and
+            :func:`~seagull_tune.training.compiled.check_compiling`.
+        MissingDependencyError: a tracker of ``report_to`` is not installed, or a compiler.
         TrainingError: another engine runs, or the folder holds a damaged ``run.json``, which a section is added to.
     """
     check_trackers(config.report_to)
@@ -37,6 +39,8 @@ def check_start(config: TrainConfig, resume: bool) -> None:
             "`accelerate launch --config_file configs/accelerate/...`."
         )
     refuse_spread_small_weights(config)
+    if config.optimisation.compile:
+        check_compiling()
 
 
 def refuse_spread_small_weights(config: TrainConfig) -> None:

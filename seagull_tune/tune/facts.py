@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 
 from seagull_tune.config.train import TrainConfig
+from seagull_tune.model.card_sections import CONVERTED
 from seagull_tune.model.checkpoint import model_digest, read_manifest
 from seagull_tune.model.seen import PHOTOGRAPHS, photographs_after
 from seagull_tune.training.arguments import device_names, engine_in_use
@@ -54,7 +55,11 @@ def run_facts(
 
 def earlier_rounds(init: Path) -> list[dict[str, Any]]:
     """What a checkpoint went through before: the trainings whose result it is, oldest first, the last being its own."""
-    training = read_manifest(init).get("training") or {}
+    manifest = read_manifest(init)
+    training = manifest.get("training") or {}
+    converted = (manifest.get("resolved_config") or {}).get(CONVERTED)
+    if converted is not None:
+        return [{"model": model_digest(init), CONVERTED: converted["format"]}]
     own = {
         "model": model_digest(init),
         "steps": training.get("steps"),

@@ -28,10 +28,13 @@ from seagull_tune.model.card import origins, write_card
 from seagull_tune.model.checkpoint import PROMPTS_FOLDER, load_checkpoint, save_checkpoint
 from seagull_tune.model.lora import prepare_for_mixed_precision
 from seagull_tune.model.modeling import SeagullForConditionalGeneration, SeagullOutput
+from seagull_tune.model.places import portable
 from seagull_tune.training.arguments import training_arguments
 from seagull_tune.training.callbacks import callbacks
+from seagull_tune.training.compiled import compile_layers
 from seagull_tune.training.run_record import begin_record, git_commit, library_versions, write_record
 from seagull_tune.training.stages import PartRow, apply_stage, stage_table
+from seagull_tune.training.together import alone_in, main_first
 from seagull_tune.training.trainer import LossFunction, SeagullTrainer, last_checkpoint
 from seagull_tune.tune.checks import check_start
 from seagull_tune.tune.facts import run_facts
@@ -77,17 +80,18 @@ def train(config: TrainConfig, resume: bool = False) -> Path:
     """
     started = time.monotonic()
     check_start(config, resume)
-    set_seed(config.seed)
-    prepared = prepare(config)
-    trainer = build_trainer(config, prepared)
-    checkpoint = last_checkpoint(Path(config.out)) if resume else None
-    facts = run_facts(config, prepared.train, prepared.table, prepared.derived_from)
-    if trainer.args.should_save:
-        resolved = config.model_dump(mode="json")
-        begin_record(Path(config.out), SECTION, resolved, facts, checkpoint.name if checkpoint else None)
-    result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    spent = round(time.monotonic() - started, 1)
-    return finish(config, prepared, trainer, {**facts, **result.metrics, "seconds": spent})
+    with alone_in(Path(config.out)):
+        set_seed(config.seed)
+        prepared = prepare(config)
+        trainer = build_trainer(config, prepared)
+        checkpoint = last_checkpoint(Path(config.out)) if resume else None
+        facts = run_facts(config, prepared.train, prepared.table, prepared.derived_from)
+        if trainer.args.should_save:
+            resolved = config.model_dump(mode="json")
+            begin_record(Path(config.out), SECTION, resolved, facts, checkpoint.name if checkpoint else None)
+        result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        spent = round(time.monotonic() - started, 1)
+        return finish(config, prepared, trainer, {**facts, **result.metrics, "seconds": spent})
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -114,6 +118,8 @@ def prepare(config: TrainConfig) -> Prepared:
     derived_from = {**(origins(Path(config.init)) if config.init else {}), **(model.config.bases or {})}
     table = apply_stage(model, config.stage, config.lora)
     make_light(model, config)
+    if config.optimisation.compile:
+        compile_layers(model)
     held_out = _held_out(config, model, processor, prompts)
     return Prepared(model, processor, train_samples, held_out, table, derived_from)
 
@@ -170,8 +176,9 @@ def _cache_for(
             "cached; set cache_front to false (and optimisation.mixup to 0)."
         )
     root = Path(config.cache_dir) if config.cache_dir else Path(config.out) / "front"
-    with PartialState().main_process_first():
-        return build_front_cache(rows, model, processor, root, config.workers, chosen)
+    return main_first(
+        lambda: build_front_cache(rows, model, processor, root, config.workers, chosen), "compute the frozen front"
+    )
 
 
 def prompts_of(config: TrainConfig) -> Path | None:
@@ -257,8 +264,9 @@ def build_trainer(config: TrainConfig, prepared: Prepared) -> SeagullTrainer:
     held_out: Dataset[TrainingItem] | None = prepared.held_out
     return SeagullTrainer(
         losses=roi_losses(config.losses), rates=config.optimisation.learning_rates, model_inputs=MODEL_INPUTS,
-        resolved=config.model_dump(mode="json"), model=prepared.model,
+        resolved=portable(config.model_dump(mode="json"), _finished(config)), model=prepared.model,
         augment=mixing(config.optimisation.mixup) if config.optimisation.mixup > 0 else None,
+        lengths=prepared.train.lengths() if config.optimisation.group_by_length else None,
         args=training_arguments(config, len(prepared.train), held_out is not None),
         train_dataset=prepared.train, eval_dataset=held_out,
         data_collator=collator_of(prepared),
@@ -278,9 +286,14 @@ def collator_of(prepared: Prepared) -> Collator:
     )
 
 
+def _finished(config: TrainConfig) -> Path:
+    """Where a run leaves its finished checkpoint; those on the way lie as deep in its folder."""
+    return Path(config.out) / "model"
+
+
 def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, facts: Mapping[str, Any]) -> Path:
     """Writes the finished checkpoint with its card, and completes the record of the run."""
-    folder = Path(config.out) / "model"
+    folder = _finished(config)
     state_dict = (
         trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
@@ -291,7 +304,8 @@ def finish(config: TrainConfig, prepared: Prepared, trainer: SeagullTrainer, fac
         resolved = config.model_dump(mode="json")
         done = {**facts, "steps": trainer.state.global_step}
         for_card = {**done, "versions": library_versions(), "git_commit": git_commit()}
-        save_checkpoint(model, prepared.processor, folder, resolved, state_dict, prompts_of(config), for_card)
+        told = portable(resolved, folder)
+        save_checkpoint(model, prepared.processor, folder, told, state_dict, prompts_of(config), for_card)
         # The record first: a card also reads figures beside the model, which may be damaged.
         write_record(Path(config.out), SECTION, resolved, {**done, "log": trainer.state.log_history})
         write_card(folder)

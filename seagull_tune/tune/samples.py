@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from seagull_tune.config.instructions import ConversationSettings
 from seagull_tune.data.collate import TrainingItem
@@ -15,6 +16,8 @@ from seagull_tune.errors import DataError
 from seagull_tune.instructions.converse import check_tasks, sample_conversation
 from seagull_tune.instructions.templates import PromptLibrary
 from seagull_tune.tune.front_cache import FrontCache
+
+_MANY = 10_000  # visits, from which on it takes long enough to be shown
 
 
 def trainable_rows(rows: RoiDataset) -> Sequence[int]:
@@ -72,6 +75,17 @@ class TrainingSamples(Dataset[TrainingItem]):
             return replace(item, statistics=self.cache.read(row))
         rendered = self.rows[row]
         return replace(item, visual=self.processor.visual(rendered.image, rendered.masks))
+
+    def lengths(self) -> list[int]:
+        """About how long the conversation of each visit is: its letters, which are quicker to know than its tokens."""
+        if self.prompts is None:
+            return [0] * len(self)
+        found = []
+        for index in tqdm(range(len(self)), desc="lengths", unit="visit", disable=len(self) < _MANY):
+            visit, place = divmod(index, len(self.chosen))
+            drawn = sample_conversation(self.rows.sample(self.chosen[place]), self.prompts, self.settings, visit)
+            found.append(sum(len(part.text) for message in drawn.messages for part in message.parts))
+        return found
 
     def text(self, index: int) -> TrainingItem:
         """A visit without its picture: labels and conversation."""

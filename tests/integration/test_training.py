@@ -86,6 +86,8 @@ def test_both_stages_learn_and_the_result_answers(data: Path, starts: dict[float
     assert (record["engine"], record["world_size"], record["steps"]) == ("single", 1, 60)
     assert {row["part"]: row["mode"] for row in record["parts"]}["language_model"] == "full"
     assert list((tmp_path / "finetune" / "tensorboard").glob("events.out.tfevents*"))
+    manifest = (model_folder / "checkpoint.json").read_text()
+    assert str(tmp_path) not in manifest and json.loads(manifest)["resolved_config"]["init"] == "../../pretrain/model"
     sample = RoiDataset(data, "validation")[0]
     found = RegionAssessor.from_pretrained(model_folder).assess(sample.image, sample.regions)
     assert len(found) == len(sample.regions) and all(0 <= result.scores.quality <= 1 for result in found)

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from seagull_tune.files import STAGING_SUFFIX, atomic_folder, atomic_write, atomic_write_text, why_not_written
+from seagull_tune.errors import DataError
+from seagull_tune.files import (
+    STAGING_SUFFIX,
+    atomic_folder,
+    atomic_write,
+    atomic_write_text,
+    only_run_in,
+    why_not_written,
+)
 
 
 def _content(folder: Path) -> dict[str, str]:
@@ -129,3 +137,16 @@ def test_links_and_streams_stay_what_they_are(tmp_path: Path) -> None:
     atomic_write_text(pipe, "through")
     assert os.read(reader, 100) == b"through" and pipe.is_fifo()
     os.close(reader)
+
+
+def test_a_folder_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
+    run = tmp_path / "new" / "run"
+    for _ in range(2):
+        with only_run_in(run):
+            with pytest.raises(DataError, match=r"Another run is working in .*new/run"), only_run_in(run):
+                pass
+            with only_run_in(run.parent):
+                pass  # one inside the other is another folder
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file/run cannot be written"), only_run_in(tmp_path / "file" / "run"):
+        pass

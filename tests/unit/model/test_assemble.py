@@ -120,16 +120,6 @@ def test_a_tower_that_lacks_tensors_is_refused(base_folders: Path) -> None:
         assemble(SPEC)
 
 
-@pytest.mark.parametrize("reference", ["words", "file:/tmp/words", "embedded:", "hub:some/model", "/tmp/words"])
-def test_references_that_cannot_be_used(reference: str) -> None:
-    with pytest.raises(ConfigError, match=r"reference|revision"):
-        bases.pin(reference)
-
-
-def test_a_hub_reference_brings_its_revision() -> None:
-    assert bases.pin("hub:some/model@abc") == "hub:some/model@abc"
-
-
 @pytest.mark.parametrize("tower", ["test_convnext", "test_vit", "test_resnet", TOWER])
 def test_hub_weights_of_any_family_fit_the_backbone(tower: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """timm renames the tensors of some families when it takes features only; weights must come under those names."""

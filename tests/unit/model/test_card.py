@@ -21,8 +21,8 @@ from seagull_tune.config.train import TrainConfig
 from seagull_tune.embedded import fingerprint
 from seagull_tune.errors import CheckpointError
 from seagull_tune.model.card import METRICS, origins, write_card
-from seagull_tune.model.card_sections import _PLACES, portable
 from seagull_tune.model.checkpoint import load_checkpoint, model_digest, model_id, save_checkpoint
+from seagull_tune.model.places import PLACES, portable
 from tests.tiny import make_tiny_model
 from tests.unit.model.test_calibration import make
 from tests.unit.model.test_checkpoint import with_lora
@@ -129,12 +129,12 @@ def test_the_card_tells_of_no_place_on_this_machine(tmp_path: Path) -> None:
 
 
 def test_every_key_of_a_training_that_is_a_place_is_known() -> None:
-    """A new key of this kind must be added to ``_PLACES``, or end up in the cards of others."""
+    """A new key of this kind must be added to ``PLACES``, or end up in the cards of others."""
     fields = TrainConfig.model_fields
     texts = {
         name for name, field in fields.items() if str in (field.annotation, *get_args(field.annotation))
     }  # fmt: skip
-    assert texts == set(_PLACES)
+    assert texts == set(PLACES)
     nested = portable({"a": {"b": ["/home/me/x", "ok", "C:\\x", "~/y"]}, "none": None})
     assert nested == {"a": {"b": ["(a path)", "ok", "(a path)", "(a path)"]}}
 

@@ -74,6 +74,16 @@ def test_measured_constants_travel(fresh: Tiny, visual: dict[str, Any], tmp_path
     assert torch.equal(*means)
 
 
+def test_a_copy_says_where_things_lie_from_where_it_is(fresh: Tiny, tmp_path: Path) -> None:
+    save_checkpoint(*fresh, tmp_path / "run" / "finetune" / "model", {"data": "../../data", "seed": 7})
+    (tmp_path / "run" / "model").mkdir()
+    (tmp_path / "run" / "model" / "baselines").write_text("")
+    contract.copy_checkpoint(tmp_path / "run" / "finetune" / "model", tmp_path / "run" / "model")
+    assert read_manifest(tmp_path / "run" / "model")["resolved_config"] == {"data": "../data", "seed": 7}
+    assert load_checkpoint(tmp_path / "run" / "model")[0].measured == fresh[0].measured
+    assert (tmp_path / "run" / "model" / "baselines").is_file()
+
+
 def test_tied_embeddings_are_saved_and_stay_tied(saved: Path) -> None:
     tensors = load_file(saved / contract.TRAINED)
     table, head = tensors["language_model.model.embed_tokens.weight"], tensors["language_model.lm_head.weight"]
@@ -195,7 +205,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another shape": (_reshape, r"projector.layers.0.bias \(5,\) instead of \(64,\)\. .*train again"),
     "a flipped bit": (lambda f: _flip(f, contract.TRAINED), r"trained.safetensors: .*damaged"),
     "half a file": (lambda f: _cut(f, contract.TRAINED), r"trained.safetensors: .*damaged"),
-    "another version": (_set_version, r"version 99; this program reads 1"),
+    "another version": (
+        _set_version,
+        r"version 99, written by Seagull-Tune \d.*; this program reads 1\. Use the version",
+    ),
     "no manifest": (lambda f: (f / contract.MANIFEST).unlink(), r"checkpoint.json is missing.*not a Seagull-Tune"),
     "half a manifest": (lambda f: _cut(f, contract.MANIFEST), r"checkpoint.json is damaged"),
     "a list for a manifest": (
@@ -242,6 +255,17 @@ def test_damaged_adapters_are_refused(fresh: Tiny, tmp_path: Path) -> None:
     (tmp_path / "a" / contract.ADAPTER_FOLDER / contract.ADAPTER_WEIGHTS).unlink()
     with pytest.raises(CheckpointError, match="no adapters"):
         load_checkpoint(tmp_path / "a")
+
+
+def test_a_checkpoint_on_other_bases_is_not_put_into_a_model(fresh: Tiny, tmp_path: Path) -> None:
+    """As when a branch of the hub has moved on before a run is resumed."""
+    model, processor = fresh
+    model.config.bases = {"vision_tower": "hub:some/tower@aaaa"}
+    save_checkpoint(model, processor, tmp_path / "c")
+    contract.reload(model, tmp_path / "c")
+    model.config.bases = {"vision_tower": "hub:some/tower@bbbb"}
+    with pytest.raises(CheckpointError, match=r"tower@aaaa.*tower@bbbb.*model\.vision_tower"):
+        contract.reload(model, tmp_path / "c")
 
 
 def test_a_processor_of_another_grid_is_refused(saved: Path, tmp_path: Path) -> None:

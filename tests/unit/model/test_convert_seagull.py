@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants as hub
 import pytest
 import skimage.data
 import timm
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import gelu, linear
 from transformers import PreTrainedTokenizerBase
@@ -21,10 +23,12 @@ from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.instructions.converse import free_question
 from seagull_tune.instructions.templates import load_prompts
-from seagull_tune.model.checkpoint import load_checkpoint, read_manifest
+from seagull_tune.model.card_sections import CONVERTED
+from seagull_tune.model.checkpoint import load_checkpoint, model_digest, read_manifest
 from seagull_tune.model.convert_seagull import (
     chat_template,
     convert_release,
+    is_here,
     photograph_side,
     read_release,
     released_prompts,
@@ -33,6 +37,7 @@ from seagull_tune.model.mfe_seagull import LEVELS, SeagullMaskExtractor
 from seagull_tune.model.released_encoder import RegionViews
 from seagull_tune.regions.boxes import box_region
 from seagull_tune.regions.masks import decode
+from seagull_tune.tune.facts import earlier_rounds
 from tests.released import RELEASE_TOWER, make_llama_tokenizer, make_release
 
 IMAGE = skimage.data.chelsea()[:120, :160]
@@ -40,8 +45,8 @@ FORMS: list[dict[str, Any]] = [{"kind": "safetensors"}, {"prefix": "base_model.m
 REGION = box_region((20, 30, 90, 100), 120, 160)
 
 
-def settings(folder: Path, **changes: object) -> ConvertConfig:
-    plain = {"format": "seagull", "source": folder, "vision_backbone": RELEASE_TOWER}
+def settings(source: Path | str, **changes: object) -> ConvertConfig:
+    plain = {"format": "seagull", "source": str(source), "vision_backbone": RELEASE_TOWER}
     return ConvertConfig.model_validate({**plain, **changes})
 
 
@@ -163,10 +168,53 @@ def test_other_forms_of_a_release_give_the_same_checkpoint(form: dict, converted
 
 
 def test_the_checkpoint_names_files_by_hash_and_no_path(release: tuple[Path, dict], converted: Path) -> None:
-    origin = read_manifest(converted)["resolved_config"]["converted_from"]
+    origin = read_manifest(converted)["resolved_config"][CONVERTED]
     assert sorted(origin["sha256"]) == ["pytorch_model-1.bin", "pytorch_model-2.bin"]
-    for file in converted.glob("*.json"):
+    for file in (*converted.glob("*.json"), converted / "README.md"):
         assert str(release[0].parent) not in file.read_text(), file
+
+
+def test_its_card_says_what_it_is_and_what_it_is_not_good_for(converted: Path) -> None:
+    card = ModelCard.load(converted / "README.md")
+    for name, file_hash in read_manifest(converted)["resolved_config"][CONVERTED]["sha256"].items():
+        assert f"| {name} | `{file_hash}` |" in card.text
+    assert card.data.license == "other" and card.data.base_model is None
+    assert "By those who released it" in card.text and "Take its words, not its numbers" in card.text
+    assert "Trust the numbers" not in card.text and "not human opinion" not in card.text
+
+
+def test_what_is_tuned_from_it_says_so(converted: Path) -> None:
+    assert earlier_rounds(converted) == [{"model": model_digest(converted), CONVERTED: "seagull"}]
+
+
+@pytest.mark.parametrize("revision", ["main", "commit"])
+def test_a_repository_of_the_hub_is_a_release(
+    revision: str, release: tuple[Path, dict], converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From what the hub's client keeps, without the hub: a folder named by the commit, a file that names the branch."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
+    kept = tmp_path / "models--some--SEAGULL-7B"
+    (kept / "snapshots").mkdir(parents=True)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    source = f"hub:some/SEAGULL-7B@{commit if revision == 'commit' else revision}"
+    assert not is_here(source)
+    (kept / "snapshots" / commit).symlink_to(release[0])
+    assert is_here(source)
+    convert_release(settings(source), tmp_path / "out")
+    assert model_digest(tmp_path / "out") == model_digest(converted)
+    origin = read_manifest(tmp_path / "out")["resolved_config"][CONVERTED]
+    assert origin["repository"] == f"hub:some/SEAGULL-7B@{commit}", "the commit, not the branch"
+    assert origin["repository"] in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_is_no_folder_is_refused_with_the_way_to_name_a_repository(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"some/SEAGULL-7B is no folder.*hub:ID@REVISION"):
+        read_release(settings("some/SEAGULL-7B"))
+    with pytest.raises(ConfigError, match="REVISION"):
+        read_release(settings("hub:some/SEAGULL-7B"))
 
 
 def _broken(tmp_path: Path, change: dict[str, torch.Tensor | None]) -> ConvertConfig:

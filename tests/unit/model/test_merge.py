@@ -43,6 +43,12 @@ def test_merged_equals_unmerged(pictures: list[Picture], tmp_path: Path) -> None
     assert torch.equal(logits_of((model, processor), pictures), logits_of(merged, pictures))
 
 
+def test_places_in_the_merged_copy_are_relative_to_itself(tmp_path: Path) -> None:
+    save_checkpoint(*make_tiny_model(), tmp_path / "run" / "model", {"data": "../data", "seed": 7})
+    merge_checkpoint(tmp_path / "run" / "model", tmp_path / "run" / "other" / "merged")
+    assert read_manifest(tmp_path / "run" / "other" / "merged")["resolved_config"] == {"data": "../../data", "seed": 7}
+
+
 def test_nothing_of_the_bases_is_needed_any_more(
     pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

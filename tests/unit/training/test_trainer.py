@@ -25,6 +25,7 @@ from seagull_tune.model.modeling import SeagullForConditionalGeneration, Seagull
 from seagull_tune.model.native_statistics import NATIVE_STATISTICS
 from seagull_tune.records import RegionLabel
 from seagull_tune.training.arguments import training_arguments
+from seagull_tune.training.order import LengthGroupedOrder
 from seagull_tune.training.stages import apply_stage
 from seagull_tune.training.trainer import STAGING, LossFunction, SeagullTrainer, last_checkpoint
 from tests.tiny import make_tiny_model
@@ -175,6 +176,35 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, value: float) -
         make_trainer(tmp_path, losses=breaks).train()
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_that_are_not_finite_stop_the_run_before_the_step(tmp_path: Path, accumulate: int) -> None:
+    """The slope of a root is infinite at 0: times 0 it is no number, while the loss is one."""
+    calls: list[int] = []
+
+    def breaks(outputs: SeagullOutput, batch: Mapping[str, Tensor]) -> dict[str, tuple[float, Tensor]]:
+        named = quality_loss(outputs, batch)
+        calls.append(1)
+        flat = (0.0 * named["first"][1]).sqrt()
+        return named if len(calls) <= 2 * accumulate else {**named, "flat": (1.0, flat)}
+
+    settings = {"steps": 6, "batch_size": 2, "accumulate": accumulate}
+    trainer = make_trainer(tmp_path, losses=breaks, optimisation=settings)
+    with pytest.raises(TrainingError, match=r"gradients are not finite at step 2, .*norm is nan") as caught:
+        trainer.train()
+    assert str(caught.value).count("sample-") == 2 * accumulate, "those of the step, and no others"
+    assert all(bool(torch.isfinite(p).all()) for p in trainer.model.parameters())
+
+
+def test_samples_of_about_one_length_are_neighbours(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, optimisation={"steps": 6, "batch_size": 2, "accumulate": 2})
+    assert not isinstance(trainer._get_train_sampler(), LengthGroupedOrder)
+    trainer._lengths = [1, 9, 1, 9, 1, 9, 1, 9]
+    seen = list(trainer._get_train_sampler())
+    assert sorted(seen) == list(range(8)) and {len({i % 2 for i in seen[k : k + 4]}) for k in (0, 4)} == {1}
+    trainer.train()
+    assert trainer.state.global_step == 6
+
+
 def test_another_engine_than_the_launcher_asked_for_stops_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +291,7 @@ def test_half_folders_are_no_checkpoints(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         if complete:
             (tmp_path / name / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-30" / "trainer_state.json").write_text('{"global_step": 3')
     (tmp_path / STAGING / "checkpoint-40").mkdir(parents=True)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert last_checkpoint(tmp_path / "none") is None
@@ -272,6 +303,28 @@ def test_a_damaged_checkpoint_is_not_resumed(tmp_path: Path) -> None:
     (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"half")
     with pytest.raises(CheckpointError, match=r"adapter_model\.safetensors.*damaged"):
         make_trainer(tmp_path, lora=True).train(resume_from_checkpoint=str(folder))
+
+
+def test_a_checkpoint_without_the_state_of_its_run_is_not_resumed(tmp_path: Path) -> None:
+    """The Trainer would begin with a new optimiser, or another order, and say nothing."""
+    make_trainer(tmp_path, save_every=3).train()
+    folder = tmp_path / "run" / "checkpoint-3"
+    whole = {name: (folder / name).read_bytes() for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth")}
+    for name, content in whole.items():
+        for damage, message in (
+            (content[: len(content) // 2], r"is damaged, or of a run with other parts"),
+            (b"", "is damaged"),
+            (None, rf"checkpoint-3 lacks {name}"),
+        ):
+            (folder / name).unlink()
+            if damage is not None:
+                (folder / name).write_bytes(damage)
+            with pytest.raises(CheckpointError, match=rf"{message}.*Remove it, and --resume goes on"):
+                make_trainer(tmp_path).train(resume_from_checkpoint=str(folder))
+            (folder / name).write_bytes(content)
+    trainer = make_trainer(tmp_path)
+    trainer.train(resume_from_checkpoint=str(folder))
+    assert trainer.state.global_step == 6
 
 
 def test_a_frozen_tower_gets_no_gradient_and_only_adapters_move(tmp_path: Path) -> None:

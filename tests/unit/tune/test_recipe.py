@@ -15,6 +15,7 @@ from seagull_tune.config.exchange import ImportConfig
 from seagull_tune.config.train import LossWeights, TrainConfig
 from seagull_tune.data.reader import RoiDataset
 from seagull_tune.errors import DataError
+from seagull_tune.files import only_run_in
 from seagull_tune.model.modeling import SeagullOutput
 from seagull_tune.model.projector import DirectLogits
 from seagull_tune.tune.facts import run_facts
@@ -102,6 +103,13 @@ def test_the_facts_of_a_run_name_data_devices_and_parts(tmp_path: Path, data: Pa
     assert facts["data"]["sizes"]["validation"]["images"] == 1
     assert facts["data"]["photographs"] is None, "nobody knows what the start was trained on"
     assert {row["part"] for row in facts["parts"]} >= {"mfe", "language_model"}
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path, data: Path, checkpoint: Path) -> None:
+    config = _config(tmp_path, data, init=str(checkpoint))
+    with only_run_in(Path(config.out)), pytest.raises(DataError, match="Another run is working in"):
+        train(config)
+    assert not (Path(config.out) / "run.json").exists()
 
 
 def test_the_data_set_is_looked_at_before_the_model(tmp_path: Path) -> None:

@@ -40,6 +40,14 @@ def test_every_visit_has_its_own_conversation_and_the_same_picture(samples: Trai
     np.testing.assert_array_equal(visits[0].visual.pixels, visits[2].visual.pixels)
 
 
+def test_letters_tell_about_how_many_tokens_there_are(samples: TrainingSamples) -> None:
+    letters = samples.lengths()
+    tokens = [len(_ids(samples, index)) for index in range(18)]
+    assert len(letters) == len(samples)
+    assert np.corrcoef(letters[:18], tokens)[0, 1] > 0.9
+    assert TrainingSamples(samples.rows, samples.processor, None, SETTINGS, passes=2).lengths() == [0] * 36
+
+
 def test_an_index_always_gives_the_same_item(samples: TrainingSamples, tiny: Tiny, data: Path) -> None:
     again = TrainingSamples(RoiDataset(data, "train"), tiny[1], load_prompts(), SETTINGS, passes=3)
     for index in (0, 17, 30, 53):
