@@ -151,11 +151,14 @@ def _details(judged: JudgedRegion) -> str:
 
 def messages_of(talk: Talk) -> list[dict[str, str]]:
     """The conversation as messages; an answer that has not begun is an ellipsis. The chat shows them as HTML."""
-    return [
-        {"role": role, "content": html.escape(text, quote=False)}
-        for question, answer in talk.lines
-        for role, text in (("user", question), ("assistant", answer or "…"))
-    ]
+    messages = []
+    for line in talk.lines:
+        answer = html.escape(line.answer or "…", quote=False)
+        if line.numbers is not None:
+            answer += f'<p class="numbers"><b>In numbers</b> {escaped(line.numbers.text)}.</p>'
+        messages.append({"role": "user", "content": html.escape(line.question, quote=False)})
+        messages.append({"role": "assistant", "content": answer})
+    return messages
 
 
 def results_json(visit: Visit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from threading import Event, Lock
 from typing import Any
 
@@ -74,7 +75,8 @@ class Visitor:
         finally:
             stream.close()
             if not complete and self._stop is stop and self.talk.lines[len(before.lines) :]:
-                *lines, (asked, answer) = self.talk.lines
-                self.talk = Talk(self.talk.session, (*lines, (asked, answer.rstrip() + STOPPED)))
+                *lines, last = self.talk.lines
+                stopped = replace(last, answer=last.answer.rstrip() + STOPPED)
+                self.talk = Talk(self.talk.session, (*lines, stopped))
         if not complete:
             yield self.talk
