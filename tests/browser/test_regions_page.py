@@ -131,6 +131,7 @@ def test_a_conversation(open_page: Callable, photo: Path, shoot: Callable) -> No
     page.fill("#question textarea", "Is region 1 sharper than region 2?")
     page.press("#question textarea", "Enter")
     page.locator("#chat .numbers", has_text="In numbers").wait_for()
+    assert not page.locator("#kept").is_visible()
     shoot(page, "10-numbers")
     page.click("#restart")
     page.wait_for_function("() => document.querySelectorAll('#chat .bot').length === 0")
