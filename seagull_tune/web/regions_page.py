@@ -50,12 +50,12 @@ def _views(at: Entrance, on: Components) -> list[Any]:
     return [on.photo, at.note, on.regions, on.card, on.editing, on.name]
 
 
-def _shown(visit: Visit, by: str, **photo: bool) -> list[Any]:
+def _shown(visitor: Visitor, visit: Visit, **photo: bool) -> list[Any]:
     """Values of :func:`_views`; ``photo`` has further properties of that component."""
     if visit.problem:
         gr.Warning(escaped(visit.note), title="Not done")
     return [
-        gr.update(value=picture_of(visit, by), **photo),
+        gr.update(value=picture_of(visit, visitor.by), **photo),
         note_html(visit),
         gr.update(choices=choices_of(visit), value=visit.chosen, visible=bool(visit.regions)),
         card_html(visit),
@@ -77,16 +77,16 @@ def _taken(tool: str, ground: np.ndarray | None = None) -> list[Any]:
 
 
 def _event(action: Callable[..., Visit]) -> Callable[..., list[Any]]:
-    """A handler of ``(visitor, by, *values)`` that changes the visit and shows it."""
+    """A handler of ``(visitor, *values)`` that changes the visit and shows it."""
 
-    def handle(visitor: Visitor, by: str, *values: Any) -> list[Any]:
-        return _shown(visitor.act(lambda visit: action(visit, *values)), by)
+    def handle(visitor: Visitor, *values: Any) -> list[Any]:
+        return _shown(visitor, visitor.act(lambda visit: action(visit, *values)))
 
     return handle
 
 
 def _wire_photograph(at: Entrance, on: Components, desk: Desk, asking: Any) -> list[Any]:
-    def opened(visitor: Visitor, by: str, file: str | None) -> list[Any]:
+    def opened(visitor: Visitor, file: str | None) -> list[Any]:
         before = visitor.visit
         visit = visitor.act(lambda old: old if file is None else desk.open(file))
         if visit.photograph is not before.photograph:
@@ -94,76 +94,79 @@ def _wire_photograph(at: Entrance, on: Components, desk: Desk, asking: Any) -> l
         there = visit.photograph is not None
         emptied = [gr.update(value=None, visible=visible) for visible in (not there, there)]
         placing = [emptied[0], gr.update(visible=there), emptied[1]]
-        return [*_shown(visit, by, visible=True), *_taken(FIRST_TOOL), *placing, messages_of(visitor.talk)]
+        colours = [visitor.by, legend_html(visitor.by)]  # of a visitor who was away too long, the first ones again
+        shown = [*_shown(visitor, visit, visible=True), *_taken(FIRST_TOOL)]
+        return [*shown, *placing, *colours, messages_of(visitor.talk)]
 
-    def picked(visitor: Visitor, by: str, tool: str) -> list[Any]:
+    def picked(visitor: Visitor, tool: str) -> list[Any]:
         visit = visitor.act(lambda old: old.choose(old.chosen).says(HINTS[tool]))
         painting = tool == "Paint"
         ground = visit.open.shown if painting else None
-        return [*_shown(visit, by, visible=not painting), *_taken(tool, ground)]
+        return [*_shown(visitor, visit, visible=not painting), *_taken(tool, ground)]
 
-    placed = [*_tools(on), at.upload, at.workplace, at.another, on.chat]
+    def coloured(visitor: Visitor, by: str) -> list[Any]:
+        visitor.by = by
+        return [picture_of(visitor.visit, by), legend_html(by)]
+
+    placed = [*_tools(on), at.upload, at.workplace, at.another, on.by, on.legend, on.chat]
     opening = [
-        source.upload(opened, [at.visitor, on.by, source], [*_views(at, on), *placed], cancels=[asking], **MODEL)
+        source.upload(opened, [at.visitor, source], [*_views(at, on), *placed], cancels=[asking], **MODEL)
         for source in (at.upload, at.another)
     ]
-    on.tool.input(picked, [at.visitor, on.by, on.tool], [*_views(at, on), *_tools(on)], **LIGHT)
-    on.by.input(
-        lambda visitor, by: [picture_of(visitor.visit, by), legend_html(by)],
-        [at.visitor, on.by], [on.photo, on.legend], **LIGHT,
-    )  # fmt: skip
+    on.tool.input(picked, [at.visitor, on.tool], [*_views(at, on), *_tools(on)], **LIGHT)
+    on.by.input(coloured, [at.visitor, on.by], [on.photo, on.legend], **LIGHT)
     return opening
 
 
 def _wire_regions(at: Entrance, on: Components, desk: Desk) -> None:
-    def clicked(visitor: Visitor, by: str, tool: str, place: gr.SelectData) -> list[Any]:
+    def clicked(visitor: Visitor, tool: str, place: gr.SelectData) -> list[Any]:
         x, y = place.index
-        return _shown(visitor.act(lambda visit: desk.click(visit, tool, x, y)), by)
+        return _shown(visitor, visitor.act(lambda visit: desk.click(visit, tool, x, y)))
 
-    def painted(visitor: Visitor, by: str, drawing: dict[str, Any] | None) -> list[Any]:
+    def painted(visitor: Visitor, drawing: dict[str, Any] | None) -> list[Any]:
         layers: list[np.ndarray] = list(drawing["layers"]) if drawing else []
         visit = visitor.act(lambda old: desk.painted(old, layers))
         if visit.problem:  # what was painted stays, to be painted on
-            return [*_shown(visit, by), gr.update(), gr.update(), gr.update()]
-        return [*_shown(visit, by, visible=True), *_taken("Look")]
+            return [*_shown(visitor, visit), gr.update(), gr.update(), gr.update()]
+        return [*_shown(visitor, visit, visible=True), *_taken("Look")]
 
-    def everything(visitor: Visitor, by: str) -> list[Any]:
-        return [*_shown(visitor.act(desk.everything), by, visible=True), *_taken("Look")]
+    def everything(visitor: Visitor) -> list[Any]:
+        return [*_shown(visitor, visitor.act(desk.everything), visible=True), *_taken("Look")]
 
     views = _views(at, on)
-    on.photo.select(clicked, [at.visitor, on.by, on.tool], views, **MODEL)
-    on.everything.click(everything, [at.visitor, on.by], [*views, *_tools(on)], **MODEL)
-    typed = [at.visitor, on.by, on.numbers]
+    on.photo.select(clicked, [at.visitor, on.tool], views, **MODEL)
+    on.everything.click(everything, [at.visitor], [*views, *_tools(on)], **MODEL)
+    typed = [at.visitor, on.numbers]
     gr.on([on.add_numbers.click, on.numbers.submit], _event(desk.typed), typed, views, **MODEL)
-    on.judge_painted.click(painted, [at.visitor, on.by, on.easel], [*views, *_tools(on)], **MODEL)
-    on.regions.input(_event(lambda visit, index: visit.choose(index)), [at.visitor, on.by, on.regions], views, **LIGHT)
+    on.judge_painted.click(painted, [at.visitor, on.easel], [*views, *_tools(on)], **MODEL)
+    on.regions.input(_event(lambda visit, index: visit.choose(index)), [at.visitor, on.regions], views, **LIGHT)
 
 
 def _wire_card(at: Entrance, on: Components, desk: Desk, asking: Any) -> None:
-    def removed(visitor: Visitor, by: str) -> list[Any]:
+    def removed(visitor: Visitor) -> list[Any]:
         visit = visitor.act(lambda old: old.removed())
         if not visit.problem:
             visitor.forget_talk()
-        return [*_shown(visit, by), messages_of(visitor.talk)]
+        return [*_shown(visitor, visit), messages_of(visitor.talk)]
 
     views = _views(at, on)
-    on.describe.click(_event(desk.describe), [at.visitor, on.by], views, **MODEL)
-    naming = [at.visitor, on.by, on.name]
+    on.describe.click(_event(desk.describe), [at.visitor], views, **MODEL)
+    naming = [at.visitor, on.name]
     gr.on(
         [on.rename.click, on.name.submit], _event(lambda visit, name: visit.renamed(name)), naming, views, **LIGHT
     )  # fmt: skip
-    on.remove.click(removed, [at.visitor, on.by], [*views, on.chat], cancels=[asking], **LIGHT)
+    on.remove.click(removed, [at.visitor], [*views, on.chat], cancels=[asking], **LIGHT)
 
 
 def _wire_downloads(at: Entrance, on: Components) -> None:
-    def as_json(visitor: Visitor, by: str) -> str:
+    def as_json(visitor: Visitor) -> str:
         return file_of(visitor.visit, "regions.json", results_json(visitor.visit).encode())
 
-    def as_png(visitor: Visitor, by: str) -> str:
-        return file_of(visitor.visit, f"{by.lower()}.png", to_png(picture_to_keep(visitor.visit, by)))
+    def as_png(visitor: Visitor) -> str:
+        return file_of(visitor.visit, f"{visitor.by.lower()}.png", to_png(picture_to_keep(visitor.visit, visitor.by)))
 
     for button, make in ((on.keep_json, as_json), (on.keep_png, as_png)):
-        saves(button, make, [at.visitor, on.by], on.kept)
+        saves(button, make, [at.visitor], on.kept)
 
 
 def _wire_conversation(at: Entrance, on: Components, desk: Desk) -> Any:
