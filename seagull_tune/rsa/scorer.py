@@ -96,7 +96,7 @@ class Explanation:
         """How far each region pulls the quality down; they add up to 0. Empty where the head is not additive."""
         if self.qualities is None:
             return []
-        mean = sum(w * q for w, q in zip(self.weights, self.qualities, strict=True))
+        mean = sum(w * q for w, q in zip(self.weights, self.qualities, strict=True)) / sum(self.weights)
         return [w * (mean - q) for w, q in zip(self.weights, self.qualities, strict=True)]
 
 
