@@ -11,6 +11,7 @@ import torch
 from seagull_tune.config.answer import SegmenterChoice
 from seagull_tune.config.exchange import Scale
 from seagull_tune.config.rsa import BackboneSettings, DescriberSettings, RsaSpec
+from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.model.checkpoint import model_digest
 from seagull_tune.rsa.checkpoint import DescriberRecord
 from seagull_tune.rsa.inputs import to_batch
@@ -26,11 +27,18 @@ SPEC = RsaSpec(
 
 
 def make_tiny_scorer(
-    spec: RsaSpec, images: Sequence[np.ndarray], tuned: Path | None = None, scale: Scale = SCALE
+    spec: RsaSpec,
+    images: Sequence[np.ndarray],
+    tuned: Path | None = None,
+    scale: Scale = SCALE,
+    assessor: RegionAssessor | None = None,
 ) -> RsaScorer:
-    """A scorer whose constants are measured on ``images``; ``tuned``: a checkpoint, where ``spec`` reads semantics."""
+    """A scorer whose constants are measured on ``images``.
+
+    Where ``spec`` reads semantics, ``tuned`` is a checkpoint, or ``assessor`` a model that is loaded.
+    """
     settings = DescriberSettings(model=str(tuned or ""), segmenter=CHOICE)
-    reader = make_reader(spec, settings)
+    reader = make_reader(spec, settings, assessor=assessor)
     torch.manual_seed(1)
     model = RsaModel(spec, reader.extractor.channels, reader.width)
     model.measure([to_batch([reader(image)]) for image in images], 0.5)

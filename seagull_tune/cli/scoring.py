@@ -113,7 +113,7 @@ def _score_all(paths: list[Path], settings: ScoreConfig, explain: Path | None) -
         for done, path in enumerate(paths, start=1):
             try:
                 image = read_image(path, settings.max_pixels)
-                (explanation,) = scorer.explain([image])
+                (explanation,) = scorer.explain([image], names=[str(path)])
             except SeagullError as error:
                 say(str(error) if str(path) in str(error) else f"{path}: {error}")
             else:

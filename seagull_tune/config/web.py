@@ -19,6 +19,10 @@ class WebConfig(AnswerConfig):
         max_upload_mb: larger files are refused while they arrive, in MiB.
         max_regions: regions of one visitor, at most.
         shown_side: longest side of the photograph on the page, in pixels; regions keep the photograph's own pixels.
+        scorer: folder of a scorer of whole photographs, for example ``runs/rsa/model``; None has the page say how to
+            train one.
+        describer: checkpoint of the scorer's tuned model, where it is neither ``model`` nor near the scorer.
+        worst: regions that the score of a whole photograph tells of in words.
         visitors: visitors whose photographs are held; beyond them, who was away longest starts anew.
     """
 
@@ -28,4 +32,7 @@ class WebConfig(AnswerConfig):
     max_upload_mb: Annotated[int, Field(ge=1)] = 100
     max_regions: Annotated[int, Field(ge=1, le=1000)] = 64
     shown_side: Annotated[int, Field(ge=256, le=4096)] = 1024
+    scorer: str | None = None
+    describer: str | None = None
+    worst: Annotated[int, Field(ge=1)] = 3
     visitors: Annotated[int, Field(ge=1)] = 16

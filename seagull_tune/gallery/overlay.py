@@ -1,8 +1,9 @@
-"""Regions painted over their photograph, coloured by a score. One colour map for quality and for importance.
+"""Regions painted over their photograph, coloured by a score; one sequential colour map for each kind of score.
 
-The colours are YlOrRd of ColorBrewer, turned round (Harrower and Brewer 2003, "ColorBrewer.org", Cartographic Journal
-40): 0 is dark red, 1 is pale yellow. Lightness grows from one end to the other, so that the order is also seen by
-colour-blind readers and in a grey print; what asks for attention is what glows.
+Quality is YlOrRd of ColorBrewer, turned round (Harrower and Brewer 2003, "ColorBrewer.org", Cartographic Journal 40): 0
+is dark red, 1 is pale yellow. Importance is its PuBu: 0 is nearly white, 1 is deep blue, since a region that matters
+little is nothing to be alarmed about. Attention is viridis (van der Walt and Smith 2015), whose 0 is dark. Lightness
+rises or falls from one end to the other, so that the order is also seen by colour-blind readers and in a grey print.
 
 Legend: H, W image height and width in pixels; R number of regions.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
 import cv2
 import matplotlib
@@ -22,11 +24,19 @@ from seagull_tune.errors import DataError, RegionError
 from seagull_tune.records import Region
 from seagull_tune.regions import partition
 
+Kind = Literal["quality", "importance", "attention"]
+"""What a colour stands for; every kind has a colour map of its own."""
+
 NO_VALUE = (128, 128, 128)
 """Colour of a region without a score."""
 
 _INK, _PAPER = (29, 39, 51), (255, 255, 255)
-_FIRST, _LAST = 0.04, 0.96  # the very ends of the map are nearly black and white: hard to tell from a photograph
+# The part of each map that is used: its very ends may be nearly black or white, hard to tell from a photograph.
+_MAPS: dict[Kind, tuple[str, float, float]] = {
+    "quality": ("YlOrRd_r", 0.04, 0.96),
+    "importance": ("PuBu", 0.06, 0.96),
+    "attention": ("viridis", 0.0, 1.0),
+}
 _LIFT = 70  # grey of black under a colour: a score looks the same in the shadows
 _PIXELS_AT_ONCE = 1 << 21  # rows are blended in strips: a 24-megapixel photograph needs no second copy in floats
 _PIXELS_PER_LINE = 700  # the longer side, over this, is how thick a border is
@@ -34,11 +44,12 @@ MIN_LEGEND = (60, 24)
 """Smallest width and height of a legend, in pixels."""
 
 
-def colour_of(value: float) -> tuple[int, int, int]:
+def colour_of(value: float, kind: Kind = "quality") -> tuple[int, int, int]:
     """The colour of a score.
 
     Args:
-        value: [0, 1], 0 is the most alarming; values beyond are taken for the nearer end.
+        value: [0, 1]; values beyond are taken for the nearer end.
+        kind: what the score is.
 
     Returns:
         sRGB, 0..255 each.
@@ -48,13 +59,22 @@ def colour_of(value: float) -> tuple[int, int, int]:
     """
     if math.isnan(value):
         raise DataError("A score is not a number; allowed: [0, 1], or None for a region that has none.")
-    red, green, blue = _table()[round(255 * min(1.0, max(0.0, value)))]
+    red, green, blue = colour_table(kind)[round(255 * min(1.0, max(0.0, value)))]
     return int(red), int(green), int(blue)
 
 
-def colour_stops(count: int = 9) -> list[str]:
+def colour_stops(kind: Kind = "quality", count: int = 9) -> list[str]:
     """Evenly spaced colours from 0 to 1, as ``#rrggbb``, for gradients of a page."""
-    return ["#{:02x}{:02x}{:02x}".format(*colour_of(at)) for at in np.linspace(0.0, 1.0, count).tolist()]
+    return ["#{:02x}{:02x}{:02x}".format(*colour_of(at, kind)) for at in np.linspace(0.0, 1.0, count).tolist()]
+
+
+@cache
+def colour_table(kind: Kind) -> np.ndarray:
+    """A colour map, from 0 to 1: uint8 (256, 3) sRGB, read only."""
+    name, first, last = _MAPS[kind]
+    table = (255 * matplotlib.colormaps[name](np.linspace(first, last, 256))[:, :3]).round().astype(np.uint8)
+    table.setflags(write=False)
+    return table
 
 
 def label_map(regions: Sequence[Region], height: int, width: int) -> np.ndarray:
@@ -76,6 +96,7 @@ def paint(
     masks_or_regions: np.ndarray | Sequence[Region],
     values: Sequence[float | None] | np.ndarray,
     *,
+    kind: Kind = "quality",
     strength: float = 0.5,
     outlined: int | None = None,
 ) -> np.ndarray:
@@ -87,6 +108,7 @@ def paint(
         image: uint8 (H, W, 3) sRGB.
         masks_or_regions: bool (R, H, W), or R regions of this photograph; they may overlap. None at all is allowed.
         values: R scores in [0, 1]; None makes a region grey.
+        kind: what the scores are.
         strength: [0, 1]: 0 shows the photograph and the borders, 1 the colours alone.
         outlined: index of the region that stands out by a bold border, whole, also where others lie on it.
 
@@ -108,7 +130,7 @@ def paint(
         raise RegionError(f"Region {outlined} was to be outlined; allowed: 0 to {count - 1}.")
     labels = _labels(masks_or_regions, height, width)
     # The last row is for the pixels of no region: their label, -1, picks it.
-    colours = np.array([NO_VALUE if v is None else colour_of(float(v)) for v in values] + [(0, 0, 0)], np.uint8)
+    colours = np.array([NO_VALUE if v is None else colour_of(float(v), kind) for v in values] + [(0, 0, 0)], np.uint8)
     painted = _blend(image, labels, colours, strength)
     thickness = max(1, round(max(height, width) / _PIXELS_PER_LINE))
     painted[_borders(labels, thickness)] = _PAPER
@@ -117,12 +139,13 @@ def paint(
     return painted
 
 
-def legend(width: int, height: int, label: str) -> np.ndarray:
+def legend(width: int, height: int, label: str, kind: Kind = "quality") -> np.ndarray:
     """The colour map as a bar from 0 (left) to 1 (right) with numbers under it and a label above.
 
     Args:
         width, height: of the picture, in pixels; at least ``MIN_LEGEND``.
         label: what is coloured; cut off where it is too long for the width.
+        kind: of which score.
 
     Returns:
         uint8 (height, width, 3) sRGB, on white.
@@ -142,18 +165,11 @@ def legend(width: int, height: int, label: str) -> np.ndarray:
     draw.text((width / 2, line / 2), label, _INK, font, anchor="mm")
     left, right, top, bottom = margin, width - margin, line, height - line
     at = np.linspace(0, 255, right - left).round().astype(int)
-    bar = np.broadcast_to(_table()[at], (bottom - top, right - left, 3))
+    bar = np.broadcast_to(colour_table(kind)[at], (bottom - top, right - left, 3))
     canvas.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, top))
     for value in (0.0, 0.5, 1.0):
         draw.text((left + value * (right - left), height - line / 2), f"{value:g}", _INK, font, anchor="mm")
     return np.array(canvas)
-
-
-@cache
-def _table() -> np.ndarray:
-    """The colour map: uint8 (256, 3), from 0 to 1."""
-    spread = matplotlib.colormaps["YlOrRd_r"](np.linspace(_FIRST, _LAST, 256))[:, :3]
-    return (255 * spread).round().astype(np.uint8)
 
 
 def _labels(masks_or_regions: np.ndarray | Sequence[Region], height: int, width: int) -> np.ndarray:

@@ -36,7 +36,7 @@ figcaption { font-size: .9rem; color: var(--muted); margin-top: 4px; }
 .scale .bar { height: 14px; border-radius: 7px; }
 .scale .words { position: relative; height: 2.8em; font-size: .82rem; line-height: 1.3; color: var(--muted);
   text-align: center; }
-.scale .words span { position: absolute; }
+.scale .words span { position: absolute; white-space: nowrap; }
 .table { overflow-x: auto; margin-top: 10px; -webkit-overflow-scrolling: touch; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 0 7px 14px; border-bottom: 1px solid var(--line); text-align: right;

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seagull_tune.errors import DataError
-from seagull_tune.gallery.overlay import legend, paint
+from seagull_tune.gallery.overlay import Kind, legend, paint
 from seagull_tune.levels import SEVERITY_NAMES, nearest_level, said_severity
 from seagull_tune.records import RegionAssessment
 from seagull_tune.regions.masks import decode_all, same_size
@@ -71,7 +71,11 @@ def photograph_panel(image: np.ndarray, masks: np.ndarray, labels: Sequence[str]
 
 
 def score_panel(
-    image: np.ndarray, masks: np.ndarray, scores: Sequence[float] | np.ndarray, labels: Sequence[str] | None = None
+    image: np.ndarray,
+    masks: np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    labels: Sequence[str] | None = None,
+    kind: Kind = "quality",
 ) -> np.ndarray:
     """A photograph with its regions coloured by their scores.
 
@@ -80,23 +84,24 @@ def score_panel(
         masks: bool (R, H, W).
         scores: R values in [0, 1].
         labels: what is written into the regions; None writes the scores.
+        kind: what the scores are.
 
     Returns:
         uint8 (H, W, 3).
     """
     shown = labels if labels is not None else [f"{score:.2f}" for score in scores]
-    return _labelled(paint(image, masks, scores, strength=_OVERLAY), masks, shown)
+    return _labelled(paint(image, masks, scores, kind=kind, strength=_OVERLAY), masks, shown)
 
 
-def both_panels(image: np.ndarray, answers: Sequence[RegionAssessment]) -> tuple[np.ndarray, np.ndarray]:
-    """The photograph, and its regions coloured by quality and numbered, the worst is 1.
+def panels_of(image: np.ndarray, answers: Sequence[RegionAssessment]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The photograph, its regions coloured by quality, and by importance; numbered, the one of worst quality is 1.
 
     Args:
         image: uint8 (H, W, 3).
         answers: about regions of it, the worst first.
 
     Returns:
-        Two of uint8 (h, w, 3), of the size of a panel.
+        Three of uint8 (h, w, 3), of the size of a panel.
 
     Raises:
         DataError: the photograph is of another size than it had when it was judged.
@@ -110,15 +115,17 @@ def both_panels(image: np.ndarray, answers: Sequence[RegionAssessment]) -> tuple
         )
     size = screen_size(height, width)
     fitted = _resized(image, size)
-    numbers = [str(at) for at in range(1, len(answers) + 1)]
-    return fitted, score_panel(fitted, decode_all(regions, size), [a.scores.quality for a in answers], numbers)
+    masks, numbers = decode_all(regions, size), [str(at) for at in range(1, len(answers) + 1)]
+    quality = score_panel(fitted, masks, [answer.scores.quality for answer in answers], numbers)
+    importance = score_panel(fitted, masks, [answer.scores.importance for answer in answers], numbers, "importance")
+    return fitted, quality, importance
 
 
-def report_picture(panels: tuple[np.ndarray, np.ndarray], answers: Sequence[RegionAssessment], name: str) -> np.ndarray:
+def report_picture(panels: Sequence[np.ndarray], answers: Sequence[RegionAssessment], name: str) -> np.ndarray:
     """One picture with everything: photograph beside heat map, the legend, the worst regions in words.
 
     Args:
-        panels: from :func:`both_panels`.
+        panels: from :func:`panels_of`; the first two are shown.
         answers: the worst first.
         name: what the photograph is called.
 
@@ -137,7 +144,7 @@ def report_picture(panels: tuple[np.ndarray, np.ndarray], answers: Sequence[Regi
     title, text = ImageFont.load_default(17), ImageFont.load_default(15)
     draw.text((_GAP, _GAP + 2), _fitted(draw, name, title, whole - 2 * _GAP), _INK, title, anchor="lm")
     top = _LINE + _GAP // 2
-    for at, panel in enumerate(panels):
+    for at, panel in enumerate(panels[:2]):
         canvas.paste(Image.fromarray(panel), (_GAP + at * (column + _GAP), top))
     below = top + height + _GAP // 2
     canvas.paste(Image.fromarray(legend(min(column, 420), 56, "quality")), (2 * _GAP + column, below))

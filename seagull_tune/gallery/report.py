@@ -21,7 +21,7 @@ from seagull_tune.errors import DataError
 from seagull_tune.files import atomic_write, atomic_write_text, why_not_written
 from seagull_tune.gallery import page
 from seagull_tune.gallery.overlay import colour_of, colour_stops
-from seagull_tune.gallery.panels import both_panels, faults, report_picture, to_jpeg, to_png, worst_first
+from seagull_tune.gallery.panels import faults, panels_of, report_picture, to_jpeg, to_png, worst_first
 from seagull_tune.images import MAX_PIXELS, read_image
 from seagull_tune.infer.serialise import assessment_from_dict, assessment_to_dict
 from seagull_tune.levels import IMPORTANCE_LEVELS, QUALITY_LEVELS, nearest_level
@@ -92,7 +92,7 @@ class ReportFolder:
             if not (all(file.is_file() for file in files) and done.is_file() and done.read_text("ascii") == text):
                 try:
                     pixels = image if image is not None else read_image(path, self._max_pixels)
-                    panels = both_panels(pixels, ordered)
+                    panels = panels_of(pixels, ordered)
                 except DataError as error:
                     self._notes.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                     return
@@ -150,9 +150,7 @@ def _facts(image: str, ordered: Sequence[RegionAssessment]) -> dict[str, Any]:
     }
 
 
-def _drawn(
-    name: str, panels: tuple[np.ndarray, np.ndarray], ordered: Sequence[RegionAssessment]
-) -> tuple[bytes, bytes, bytes]:
+def _drawn(name: str, panels: Sequence[np.ndarray], ordered: Sequence[RegionAssessment]) -> tuple[bytes, bytes, bytes]:
     """The picture, the page and the thumbnail of one photograph."""
     height, width = panels[1].shape[:2]
     scale = min(1.0, _THUMBNAIL_SIDE / max(height, width))
@@ -162,7 +160,7 @@ def _drawn(
     return to_png(picture), page.encoded(_photograph_page(name, panels, ordered)), to_jpeg(thumbnail, 80)
 
 
-def _photograph_page(name: str, panels: tuple[np.ndarray, np.ndarray], ordered: Sequence[RegionAssessment]) -> str:
+def _photograph_page(name: str, panels: Sequence[np.ndarray], ordered: Sequence[RegionAssessment]) -> str:
     shown = page.readable(name)
     pictures = [
         page.picture(to_jpeg(panels[0]), f"the photograph {shown}", "The photograph", "jpeg"),
@@ -172,12 +170,18 @@ def _photograph_page(name: str, panels: tuple[np.ndarray, np.ndarray], ordered: 
             "Its regions by quality, 1 is the worst", "jpeg",
         ),
     ]  # fmt: skip
+    matters = page.picture(
+        to_jpeg(panels[2]), f"its {len(ordered)} regions coloured by importance", "Its regions by importance", "jpeg"
+    )
     back = page.link("../" * name.count("/") + INDEX, "All photographs")
     body = [
         f"<nav>{back}</nav>",
         page.heading(shown),
         page.section(
             "Where it is good, and where not", page.grid(pictures), page.colour_scale(colour_stops(), QUALITY_LEVELS)
+        ),
+        page.section(
+            "What matters for the whole", matters, page.colour_scale(colour_stops("importance"), IMPORTANCE_LEVELS)
         ),
         page.section("Regions, the worst first", *(_region(at, answer) for at, answer in enumerate(ordered, start=1))),
         page.paragraph(f"Judged by {ordered[0].model_id}."),

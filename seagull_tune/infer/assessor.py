@@ -83,6 +83,11 @@ class RegionAssessor:
             model.language_model.to(torch.bfloat16)
         self._reader = ScoreReader(model, processor, self.prompts)
 
+    def raw(self) -> RegionAssessor:
+        """The same model without its calibration; it shares the weights."""
+        name = self.name if self.calibration is None else self.name.rpartition(CALIBRATED)[0]
+        return RegionAssessor(self.model, self.processor, name, self.prompts, self.bf16, self.chunk)
+
     @classmethod
     def from_pretrained(
         cls, folder: str | Path, device: str | None = None, bf16: bool = False, chunk: int = 32, calibrated: bool = True

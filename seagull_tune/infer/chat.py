@@ -105,12 +105,13 @@ class ChatSession:
         """Questions and answers so far."""
         return tuple(self._turns)
 
-    def add_region(self, region: Region, name: str = "") -> str:
+    def add_region(self, region: Region, name: str = "", known: RegionAssessment | None = None) -> str:
         """Adds a region, which becomes the current one; earlier turns stay.
 
         Args:
             region: of the photograph's size.
             name: how questions call it; "" takes ``region N``.
+            known: its numbers, where it was judged before.
 
         Returns:
             Its name.
@@ -128,6 +129,8 @@ class ChatSession:
         self._names.append(chosen)
         self._current = len(self._regions) - 1
         self._encoded = None
+        if known is not None:
+            self._assessed[self._current] = known
         return chosen
 
     def rename(self, names: Sequence[str]) -> None:

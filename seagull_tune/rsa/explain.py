@@ -6,16 +6,16 @@ Legend: H, W image size; R regions.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seagull_tune.files import atomic_write, atomic_write_text
-from seagull_tune.gallery.overlay import colour_of, colour_stops
+from seagull_tune.files import atomic_write
+from seagull_tune.gallery.overlay import colour_of, colour_stops, colour_table
 from seagull_tune.gallery.page import (
     colour_scale,
     encoded,
@@ -28,11 +28,16 @@ from seagull_tune.gallery.page import (
     section,
     tiles,
 )
-from seagull_tune.gallery.panels import fit_for_screen, score_panel, to_jpeg, to_png
+from seagull_tune.gallery.panels import score_panel, screen_size, to_jpeg, to_png
 from seagull_tune.infer.serialise import region_to_dict
-from seagull_tune.levels import QUALITY_LEVELS
+from seagull_tune.levels import QUALITY_LEVELS, nearest_level
 from seagull_tune.regions.masks import decode_all
 from seagull_tune.rsa.scorer import Explanation
+
+ATTENTION_WORDS = ("counts little", "counts most")
+"""Ends of the attention map's colours."""
+
+NONE_WORSE = "No region is worse than the rest."
 
 _DIGITS = 6
 _GAP, _LINE = 16, 26
@@ -78,51 +83,107 @@ def write_explanation(
     Args:
         folder: made where it is not there.
         stem: name of the files.
+        image, explanation, name, worst: as :func:`explanation_files` takes them.
+
+    Returns:
+        The page.
+    """
+    for kind, data in explanation_files(image, explanation, name, worst).items():
+        atomic_write(folder / f"{stem}.{kind}", (data,))
+    return folder / f"{stem}.html"
+
+
+def explanation_files(image: np.ndarray, explanation: Explanation, name: str, worst: int) -> dict[str, bytes]:
+    """An explanation as files.
+
+    Args:
         image: uint8 (H, W, 3), the photograph that was scored.
         explanation: of its score.
         name: what the photograph is called.
         worst: regions that are told of in words.
 
     Returns:
-        The page.
+        ``png``, ``json`` and ``html``, and what is in them.
     """
     panels = explanation_panels(image, explanation)
     values = json.dumps(explanation_to_dict(explanation, readable(name)), ensure_ascii=False, allow_nan=False, indent=1)
-    atomic_write(folder / f"{stem}.png", (to_png(_side_by_side(panels, _title(explanation, name))),))
-    atomic_write_text(folder / f"{stem}.json", values + "\n")
-    atomic_write(folder / f"{stem}.html", (encoded(_page(panels, explanation, name, worst)),))
-    return folder / f"{stem}.html"
+    return {
+        "png": to_png(_side_by_side(panels, _title(explanation, name))),
+        "json": encoded(values + "\n"),
+        "html": encoded(_page(panels, explanation, name, worst)),
+    }
 
 
 def explanation_panels(image: np.ndarray, explanation: Explanation) -> tuple[np.ndarray, np.ndarray]:
     """The attention map over the photograph, and its regions coloured by their own quality, numbered worst first.
 
     Returns:
-        Two of uint8 (h, w, 3). Regions of a scorer whose head is not additive are grey.
+        Two of uint8 (h, w, 3), of the size of a panel. Where the scorer's head is not additive, the second is the bare
+        photograph.
     """
-    fitted, masks = fit_for_screen(image, decode_all(explanation.regions))
-    height, width = fitted.shape[:2]
+    height, width = screen_size(*image.shape[:2])
+    smaller = height < image.shape[0]
+    fitted = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     share = explanation.map / max(float(explanation.map.max()), 1e-12)
     share = np.clip(cv2.resize(share, (width, height), interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
-    colours = matplotlib.colormaps["viridis"](share)[..., :3] * 255.0  # (h, w, 3)
+    colours = colour_table("attention")[(255 * share).round().astype(np.uint8)]  # (h, w, 3)
     grey = fitted.mean(axis=2, keepdims=True)
     heat = ((1.0 - _STRENGTH) * grey + _STRENGTH * colours).round().astype(np.uint8)
-    numbers = _numbers(explanation)
-    labels = [str(numbers[index]) if index in numbers else "" for index in range(len(masks))]
     if explanation.qualities is None:
         return heat, fitted
-    return heat, score_panel(fitted, masks, explanation.qualities, labels)
+    masks = decode_all(explanation.regions, (height, width))
+    numbers = {index: str(number) for number, index in enumerate(explanation.order(), start=1)}
+    return heat, score_panel(fitted, masks, explanation.qualities, [numbers[index] for index in range(len(masks))])
 
 
-def _numbers(explanation: Explanation) -> dict[int, int]:
-    """Region -> its number among those that pull the score down."""
-    return {index: number for number, index in enumerate(explanation.worst(len(explanation.regions)), start=1)}
+@dataclass(frozen=True)
+class ToldRegion:
+    """What one region does to a score.
+
+    Attributes:
+        number: its place among all, 1 pulls the score down the most; it is written into the picture.
+        quality: [0, 1], what its own score would be.
+        weight: [0, 1], how much it counts.
+        share: [0, 1], how much of the picture it covers.
+        contribution: on the declared scale.
+        text: what the describer says of it, or "".
+    """
+
+    number: int
+    quality: float
+    weight: float
+    share: float
+    contribution: float
+    text: str
+
+    @property
+    def facts(self) -> str:
+        """The numbers but for the quality, as a sentence."""
+        return (
+            f"Counts {self.weight:.0%} (it covers {self.share:.0%} of the picture), contribution "
+            f"{self.contribution:+.3g}."
+        )
+
+
+def told_regions(explanation: Explanation) -> list[ToldRegion]:
+    """All regions, those first that pull the score down the most; none where the head is not additive."""
+    if explanation.qualities is None or explanation.contributions is None:
+        return []
+    areas = [region.area / (region.height * region.width) for region in explanation.regions]
+    return [
+        ToldRegion(
+            number, explanation.qualities[i], explanation.weights[i], areas[i], explanation.contributions[i],
+            explanation.texts[i],
+        )
+        for number, i in enumerate(explanation.order(), start=1)
+    ]  # fmt: skip
 
 
 def _title(explanation: Explanation, name: str) -> str:
     found = explanation.image_score
     said = f"{readable(name)}: {found.score:.3g} ({found.score_01:.2f} of 1)"
-    return f"{said}. Left: where it looks. Right: the regions' quality, the worst is 1."
+    right = "the photograph" if explanation.qualities is None else "the regions' quality, the worst is 1"
+    return f"{said}. Left: where it looks (bright). Right: {right}."
 
 
 def _side_by_side(panels: tuple[np.ndarray, np.ndarray], title: str) -> np.ndarray:
@@ -147,11 +208,15 @@ def _page(panels: tuple[np.ndarray, np.ndarray], explanation: Explanation, name:
             (f"{found.score_01:.2f}", "quality", "0 to 1, higher is better"),
             (f"{explanation.bias:.3g}", "bias", "what the score begins with"),
         ]),
-        section("Where it looks", picture(to_jpeg(panels[0]), "attention map", "bright: counts most")),
+        section(
+            "Where it looks", picture(to_jpeg(panels[0]), "attention map", kind="jpeg"),
+            colour_scale(colour_stops("attention"), ATTENTION_WORDS),
+        ),
     ]  # fmt: skip
     if explanation.qualities is not None:
         scale = colour_scale(colour_stops(), QUALITY_LEVELS)
-        shown = picture(to_jpeg(panels[1]), "regions coloured by their quality", "1 pulls the score down the most")
+        numbered_so = "1 pulls the score down the most"
+        shown = picture(to_jpeg(panels[1]), "regions coloured by their quality", numbered_so, "jpeg")
         body.append(section("Its regions", shown, scale))
         body.append(section("The worst regions", *_told(explanation, worst)))
     return page(f"Score of {readable(name)}", body)
@@ -159,19 +224,13 @@ def _page(panels: tuple[np.ndarray, np.ndarray], explanation: Explanation, name:
 
 def _told(explanation: Explanation, worst: int) -> list[str]:
     """The worst regions in words."""
-    chosen = explanation.worst(worst)
-    if not chosen or explanation.qualities is None or explanation.contributions is None:
-        return [paragraph("No region is worse than the rest.")]
+    chosen = told_regions(explanation)[: len(explanation.worst(worst))]
+    if not chosen:
+        return [paragraph(NONE_WORSE)]
     entries = []
-    for number, index in enumerate(chosen, start=1):
-        quality, weight = explanation.qualities[index], explanation.weights[index]
-        colour = "#{:02x}{:02x}{:02x}".format(*colour_of(quality))
-        region = explanation.regions[index]
-        share = region.area / (region.height * region.width)
-        facts = (
-            f"Quality {quality:.2f}, counts {weight:.0%} (it covers {share:.0%} of the picture), "
-            f"contribution {explanation.contributions[index]:+.3g}."
-        )
-        said = [paragraph(explanation.texts[index], "plain")] if explanation.texts[index] else []
-        entries.append(numbered(number, colour, region.name or f"Region {index + 1}", *said, paragraph(facts)))
+    for region in chosen:
+        colour = "#{:02x}{:02x}{:02x}".format(*colour_of(region.quality))
+        said = [paragraph(region.text, "plain")] if region.text else []
+        title = f"{region.quality:.2f} {nearest_level(region.quality)}"
+        entries.append(numbered(region.number, colour, title, *said, paragraph(region.facts)))
     return entries

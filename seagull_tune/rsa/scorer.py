@@ -17,6 +17,7 @@ from seagull_tune.config.rsa import BackboneSettings, DescriberSettings, RsaSpec
 from seagull_tune.data.array_cache import ArrayCache
 from seagull_tune.errors import CheckpointError, ConfigError, DataError
 from seagull_tune.images import MAX_PIXELS, read_image
+from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.describer import RegionDescriber, segmenter_identity
 from seagull_tune.records import Region
 from seagull_tune.rsa.checkpoint import (
@@ -36,6 +37,7 @@ from seagull_tune.segment.cache import CachedSegmenter, RegionCache
 Picture = np.ndarray | str | Path
 """uint8 (H, W, 3) sRGB, or a file."""
 
+_ALIKE = 1e-9  # a region that pulls less than this differs from the rest by rounding alone
 _BATCH = 16  # photographs that are scored together; their cells are small
 
 
@@ -82,12 +84,20 @@ class Explanation:
 
         Empty where the head is not additive, or there is one region.
         """
-        if self.qualities is None or len(self.qualities) < 2:
+        pulls = self._pulls()
+        return [index for index in self.order() if pulls[index] > _ALIKE and len(pulls) > 1][:count]
+
+    def order(self) -> list[int]:
+        """Indices of all regions, first those that pull the score down the most; empty where the head is pooled."""
+        pulls = self._pulls()
+        return sorted(range(len(pulls)), key=lambda index: (-pulls[index], index))
+
+    def _pulls(self) -> list[float]:
+        """How far each region pulls the quality down; they add up to 0. Empty where the head is not additive."""
+        if self.qualities is None:
             return []
-        mean = sum(w * q for w, q in zip(self.weights, self.qualities, strict=True))
-        loss = [w * (mean - q) for w, q in zip(self.weights, self.qualities, strict=True)]
-        order = sorted(range(len(loss)), key=lambda i: (-loss[i], i))
-        return [i for i in order if loss[i] > 0][:count]
+        mean = sum(w * q for w, q in zip(self.weights, self.qualities, strict=True)) / sum(self.weights)
+        return [w * (mean - q) for w, q in zip(self.weights, self.qualities, strict=True)]
 
 
 class RsaScorer:
@@ -114,6 +124,7 @@ class RsaScorer:
         backbone: Backbone | None = None,
         device: str | None = None,
         cache_dir: str | Path | None = None,
+        assessor: RegionAssessor | None = None,
     ) -> RsaScorer:
         """Loads a scorer.
 
@@ -123,6 +134,8 @@ class RsaScorer:
             backbone: the module of your own that it was trained on.
             device: ``cpu``, ``cuda``, ``mps``; None takes a GPU where there is one.
             cache_dir: where features and descriptions are kept; None keeps none.
+            assessor: a model that is loaded already, on ``device``. Where it is the scorer's own describer, its weights
+                are shared, and none is looked for.
 
         Raises:
             CheckpointError: it cannot be used: damaged, its describer is gone, or the backbone is another one.
@@ -138,15 +151,14 @@ class RsaScorer:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"Device {place!r} cannot be used here: {error}. Allowed: cpu, cuda, mps.") from error
         record = manifest.describer
-        tuned = (
-            find_describer(folder, record.digest, Path(describer) if describer is not None else None)
-            if record.digest
-            else None
-        )
-        settings = DescriberSettings(
-            model=str(tuned or ""), bf16=record.bf16, segmenter=record.segmenter, text=record.text
-        )
-        reader = make_reader(manifest.spec, settings, cache_dir, place, backbone)
+        known = assessor.raw() if assessor is not None and describer is None else None
+        if known is not None and (known.name.rpartition("@")[2], known.bf16) != (record.digest, record.bf16):
+            known = None
+        tuned = Path()
+        if record.digest and known is None:
+            tuned = find_describer(folder, record.digest, Path(describer) if describer is not None else None)
+        settings = DescriberSettings(model=str(tuned), bf16=record.bf16, segmenter=record.segmenter, text=record.text)
+        reader = make_reader(manifest.spec, settings, cache_dir, place, backbone, known)
         _check_backbone(folder, manifest, reader)
         return cls(model, reader, manifest.scale, record)
 
@@ -173,25 +185,29 @@ class RsaScorer:
         """
         return [explanation.image_score for explanation in self.explain(images, max_pixels)]
 
-    def explain(self, images: Sequence[Picture], max_pixels: int = MAX_PIXELS) -> list[Explanation]:
+    def explain(
+        self, images: Sequence[Picture], max_pixels: int = MAX_PIXELS, names: Sequence[str] | None = None
+    ) -> list[Explanation]:
         """Scores photographs and says why.
+
+        Args:
+            images: pixels or files.
+            max_pixels: files with more pixels are refused.
+            names: what errors call them; None calls a file by its path, and pixels by their number.
 
         Raises:
             DataError: as :meth:`score`.
         """
+        called = names or [f"image {i + 1}" if isinstance(im, np.ndarray) else str(im) for i, im in enumerate(images)]
         found: list[Explanation] = []
         for first in range(0, len(images), _BATCH):
+            part = slice(first, first + _BATCH)
             pictures = [
-                self._read(image, first + place, max_pixels)
-                for place, image in enumerate(images[first : first + _BATCH])
+                self.reader(image if isinstance(image, np.ndarray) else read_image(Path(image), max_pixels), name)
+                for image, name in zip(images[part], called[part], strict=True)
             ]
             found += self._explain(pictures)
         return found
-
-    def _read(self, image: Picture, index: int, max_pixels: int) -> PictureInputs:
-        if isinstance(image, np.ndarray):
-            return self.reader(image, f"image {index + 1}")
-        return self.reader(read_image(Path(image), max_pixels), str(image))
 
     def _explain(self, pictures: Sequence[PictureInputs]) -> Iterator[Explanation]:
         with torch.inference_mode():
@@ -235,6 +251,7 @@ def make_reader(
     cache_dir: str | Path | None = None,
     device: str | None = None,
     backbone: Backbone | None = None,
+    assessor: RegionAssessor | None = None,
 ) -> PictureReader:
     """Backbone, describer and caches as a configuration says.
 
@@ -245,6 +262,7 @@ def make_reader(
             keeps none.
         device: where backbone and describer run.
         backbone: a module of your own.
+        assessor: the describer's model, raw, where it is loaded already.
 
     Raises:
         CheckpointError, ConfigError: see their messages.
@@ -259,6 +277,8 @@ def make_reader(
             identity = segmenter_identity(choice)
             segmenter = CachedSegmenter(segmenter, RegionCache(Path(cache_dir) / "regions"), identity)
         return PictureReader(spec, extractor, None, segmenter)
+    if assessor is not None:
+        return PictureReader(spec, extractor, RegionDescriber(assessor, describer.segmenter, caches[1], describer.text))
     speaker = RegionDescriber.from_pretrained(
         describer.model, describer.segmenter, caches[1], device, describer.bf16, describer.text
     )

@@ -15,20 +15,44 @@ import numpy as np
 
 from seagull_tune.config.web import WebConfig
 from seagull_tune.distortions.scene import developed
-from seagull_tune.errors import DataError, RegionError
+from seagull_tune.errors import ConfigError, DataError, RegionError
 from seagull_tune.files import why_not_written
 from seagull_tune.images import decode_photograph
 from seagull_tune.infer.assessor import RegionAssessor
 from seagull_tune.infer.chat import ChatSession, check_question
+from seagull_tune.infer.comparison import Comparison
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region, parse_point
 from seagull_tune.regions.masks import encode
 from seagull_tune.regions.parse import regions_from_box, regions_from_polygon
+from seagull_tune.rsa.explain import explanation_panels
+from seagull_tune.rsa.scorer import RsaScorer
 from seagull_tune.segment import Segmenter
-from seagull_tune.web.state import HINTS, JudgedRegion, Photograph, Visit
+from seagull_tune.web.state import HINTS, JudgedRegion, Photograph, Visit, WholeScore
 from seagull_tune.web.stream import pieces_of
 
 NO_ANSWER = "(The model said nothing.)"
+NO_SCORER = (
+    "Whole photographs are not scored here: the page was started without a scorer. Train one (accelerate launch "
+    "scripts/train_rsa.py --config configs/rsa/scorer.yaml and your opinion scores), then start the page with "
+    "seagull-tune web --scorer runs/rsa/model."
+)
+"""What the page says in place of a score."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A question and its answer.
+
+    Attributes:
+        question: as it was asked.
+        answer: as far as it is written.
+        numbers: the numbers behind a question that compares two regions, once its answer is there.
+    """
+
+    question: str
+    answer: str = ""
+    numbers: Comparison | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +65,7 @@ class Talk:
     """
 
     session: ChatSession | None = None
-    lines: tuple[tuple[str, str], ...] = ()
+    lines: tuple[Line, ...] = ()
 
 
 class Desk:
@@ -51,10 +75,13 @@ class Desk:
         assessor: the tuned model.
         segmenter: finds regions under points, and all regions.
         config: limits.
+        scorer: of whole photographs; None where the page has none.
     """
 
-    def __init__(self, assessor: RegionAssessor, segmenter: Segmenter, config: WebConfig) -> None:
-        self.assessor, self.segmenter, self.config = assessor, segmenter, config
+    def __init__(
+        self, assessor: RegionAssessor, segmenter: Segmenter, config: WebConfig, scorer: RsaScorer | None = None
+    ) -> None:
+        self.assessor, self.segmenter, self.config, self.scorer = assessor, segmenter, config, scorer
         self._busy = Lock()
 
     # -- photograph and regions -----------------------------------------------------------------------------------
@@ -140,6 +167,23 @@ class Desk:
         told = replace(card.assessment, text=answer.text, unparsable=answer.unparsable)
         return visit.with_answer(visit.chosen, told).says(f"{card.name} is described below its numbers.")
 
+    def score(self, visit: Visit) -> Visit:
+        """The photograph as a whole: its score, and which regions made it so.
+
+        Raises:
+            ConfigError: the page was started without a scorer.
+            DataError: the photograph cannot be scored, for example because it is too small.
+        """
+        photograph = visit.open
+        if self.scorer is None:
+            raise ConfigError(NO_SCORER)
+        if visit.whole is not None:
+            return visit.says(f"{photograph.name} was scored before; its score is below.")
+        with self._busy:
+            (explanation,) = self.scorer.explain([photograph.pixels], names=[photograph.name])
+        whole = WholeScore(explanation, self.scorer.scale, explanation_panels(photograph.pixels, explanation))
+        return replace(visit, whole=whole).says(f"{photograph.name} is scored: {whole.sentence}.")
+
     def _at(self, visit: Visit, x: int, y: int) -> Visit:
         """The region under a pixel of the photograph."""
         with self._busy:
@@ -179,7 +223,8 @@ class Desk:
     def ask(self, visit: Visit, talk: Talk, question: str) -> Generator[Talk, None, None]:
         """Answers a question about the regions that it names, else about the chosen one, else the whole photograph.
 
-        Gives the conversation after every piece of the answer. Whoever closes the iterator stops the model at its next
+        Gives the conversation after every piece of the answer, and once more with the numbers where the question
+        compares two regions. Whoever closes the iterator stops the model at its next
         word; what was not answered to the end is not part of the conversation.
 
         Raises:
@@ -188,14 +233,18 @@ class Desk:
         """
         check_question(question)
         session = self._session(visit, talk)
-        yield (shown := Talk(session, (*talk.lines, (question, ""))))
+        line = Line(question)
+        yield Talk(session, (*talk.lines, line))
         pieces = pieces_of(lambda on_text: session.ask(question, None, on_text, self.config.max_new_tokens), self._busy)
         try:
             for piece in pieces:
-                shown = Talk(session, (*talk.lines, (question, shown.lines[-1][1] + piece)))
-                yield shown
-            if not shown.lines[-1][1]:
-                yield Talk(session, (*talk.lines, (question, NO_ANSWER)))
+                line = replace(line, answer=line.answer + piece)
+                yield Talk(session, (*talk.lines, line))
+            with self._busy:
+                numbers = session.evidence(question)
+            if numbers is not None or not line.answer:
+                line = Line(question, line.answer or NO_ANSWER, numbers)
+                yield Talk(session, (*talk.lines, line))
         finally:
             pieces.close()
 
@@ -208,7 +257,7 @@ class Desk:
             session = ChatSession(self.assessor, visit.open.pixels)
         session.rename(visit.names[: len(session.regions)])
         for judged in visit.regions[len(session.regions) :]:
-            session.add_region(judged.region, judged.name)
+            session.add_region(judged.region, judged.name, judged.assessment)
         session.use(None if visit.chosen is None else visit.chosen + 1)
         return session
 

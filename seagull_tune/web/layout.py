@@ -1,4 +1,4 @@
-"""What is on the page about regions, and where. The components by name; what they do is wired in ``regions_page``."""
+"""What is on the page, and where. The components by name; what they do is wired in ``regions_page``, ``whole_page``."""
 
 from __future__ import annotations
 
@@ -11,25 +11,33 @@ from seagull_tune.web.picture import SCORES
 from seagull_tune.web.state import HINTS, TOOLS
 from seagull_tune.web.views import card_html, legend_html, messages_of, note_html
 from seagull_tune.web.visitor import Visitor
+from seagull_tune.web.whole import VIEWS, view_legend_html, whole_html
 
 FIRST_TOOL = "Point"
 _BRUSH = "#00c2d1"  # no colour of the score map: what is painted is not a judgement
 
 
 @dataclass(frozen=True)
-class Components:
-    """Everything on the page that an event reads or changes."""
+class Entrance:
+    """What is above the tabs: where a photograph is opened, and what the page says. ``workplace`` holds the tabs; it is
+    shown with the first photograph."""
 
     visitor: gr.State
     upload: gr.File
+    note: gr.HTML
     another: gr.UploadButton
+    workplace: gr.Column
+
+
+@dataclass(frozen=True)
+class Components:
+    """Everything on the tab about regions that an event reads or changes."""
+
     tool: gr.Radio
     everything: gr.Button
-    workplace: gr.Column
     photo: gr.Image
     easel: gr.ImageEditor
     judge_painted: gr.Button
-    note: gr.HTML
     by: gr.Radio
     legend: gr.HTML
     numbers: gr.Textbox
@@ -51,21 +59,69 @@ class Components:
     restart: gr.Button
 
 
-def lay_out() -> Components:
-    """Builds the page inside the ``gr.Blocks`` that is open."""
-    parts: dict[str, Any] = {"visitor": gr.State(Visitor)}
-    parts["upload"] = gr.File(
-        label="Open a photograph", file_count="single", type="filepath", height=170, elem_id="upload"
-    )
-    parts["note"] = gr.HTML(note_html(Visitor().visit), elem_id="note")
-    with gr.Column(visible=False, elem_id="workplace") as workplace:
-        with gr.Row(elem_classes="sides"):
-            with gr.Column(scale=3, min_width=300):
-                parts |= _photograph_side()
-            with gr.Column(scale=2, min_width=300, elem_id="side"):
-                parts |= _card_side()
-        parts |= _conversation()
-    return Components(workplace=workplace, **parts)
+@dataclass(frozen=True)
+class WholeComponents:
+    """Everything on the tab about the whole photograph that an event reads or changes."""
+
+    score: gr.Button
+    scored: gr.Row
+    picture: gr.Image
+    view: gr.Radio
+    legend: gr.HTML
+    told: gr.HTML
+    keep_page: gr.Button
+    keep_json: gr.Button
+    keep_png: gr.Button
+    kept: gr.Textbox
+
+
+def lay_out_entrance() -> Entrance:
+    """Builds what is above the tabs, inside the ``gr.Blocks`` that is open."""
+    visitor = gr.State(Visitor)
+    upload = gr.File(label="Open a photograph", file_count="single", type="filepath", height=170, elem_id="upload")
+    with gr.Row(elem_classes="entrance"):
+        note = gr.HTML(note_html(Visitor().visit), elem_id="note", min_width=200)
+        another = gr.UploadButton("Other photo", size="sm", elem_id="another", min_width=110, scale=0, visible=False)
+    return Entrance(visitor, upload, note, another, gr.Column(visible=False, elem_id="workplace"))
+
+
+def lay_out_regions() -> Components:
+    """Builds the tab about regions, inside the one that is open."""
+    parts: dict[str, Any] = {}
+    with gr.Row(elem_classes="sides"):
+        with gr.Column(scale=3, min_width=300):
+            parts |= _photograph_side()
+        with gr.Column(scale=2, min_width=300, elem_id="side"):
+            parts |= _card_side()
+    parts |= _conversation()
+    return Components(**parts)
+
+
+def lay_out_whole() -> WholeComponents:
+    """Builds the tab about the whole photograph, inside the one that is open; nothing but its button is shown yet."""
+    parts: dict[str, Any] = {}
+    parts["score"] = gr.Button("Score the whole photograph", variant="primary", elem_id="score")
+    with gr.Row(elem_classes="sides", visible=False, elem_id="scored") as scored:
+        with gr.Column(scale=3, min_width=300):
+            parts["picture"] = gr.Image(
+                label="Where the score comes from", show_label=False, interactive=False, format="png",
+                buttons=["fullscreen"], elem_id="whole-photo",
+                alt_text="The photograph: where the scorer looks, or its regions by quality",
+            )  # fmt: skip
+            with gr.Row(elem_classes="colours"):
+                parts["view"] = gr.Radio(
+                    list(VIEWS), value=VIEWS[0], label="Colours", show_label=False, container=False,
+                    elem_id="whole-view", min_width=250,
+                )  # fmt: skip
+                parts["legend"] = gr.HTML(view_legend_html(VIEWS[0]), elem_id="whole-legend", min_width=200)
+        with gr.Column(scale=2, min_width=300):
+            parts["told"] = gr.HTML(whole_html(Visitor().visit, 0), elem_id="whole")
+            with gr.Row(elem_id="whole-downloads"):
+                parts["keep_page"] = gr.Button("Download page", size="sm", min_width=110, elem_id="whole-page")
+                parts["keep_json"] = gr.Button("JSON", size="sm", min_width=70, elem_id="whole-json")
+                parts["keep_png"] = gr.Button("PNG", size="sm", min_width=70, elem_id="whole-png")
+            parts["kept"] = gr.Textbox(visible="hidden", elem_id="whole-kept")
+    return WholeComponents(scored=scored, **parts)
 
 
 def _photograph_side() -> dict[str, Any]:
@@ -76,7 +132,6 @@ def _photograph_side() -> dict[str, Any]:
             scale=3, min_width=310,
         )  # fmt: skip
         parts["everything"] = gr.Button("All regions", variant="primary", size="sm", elem_id="everything", min_width=90)
-        parts["another"] = gr.UploadButton("Other photo", size="sm", elem_id="another", min_width=90)
     parts["photo"] = gr.Image(
         label="Photograph with its regions", show_label=False, interactive=False, format="png", buttons=["fullscreen"],
         elem_id="photo", alt_text="The photograph with its regions, coloured by their scores",

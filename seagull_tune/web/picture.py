@@ -8,11 +8,14 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seagull_tune.gallery.overlay import legend, paint
+from seagull_tune.gallery.overlay import Kind, legend, paint
 from seagull_tune.web.state import Visit
 
 SCORES: tuple[str, ...] = ("Quality", "Importance")
 """What regions may be coloured by."""
+
+KINDS: dict[str, Kind] = {"Quality": "quality", "Importance": "importance"}
+"""Their colour maps."""
 
 _INK, _PAPER = (29, 39, 51), (255, 255, 255)
 _LEGEND_HEIGHT = 64
@@ -36,7 +39,7 @@ def picture_of(visit: Visit, by: str) -> np.ndarray | None:
     shown = visit.photograph.shown
     if visit.regions:
         masks = np.stack([judged.shown for judged in visit.regions])  # (R, h, w)
-        shown = paint(shown, masks, values_of(visit, by), strength=_STRENGTH, outlined=visit.chosen)
+        shown = paint(shown, masks, values_of(visit, by), kind=KINDS[by], strength=_STRENGTH, outlined=visit.chosen)
     if not visit.regions and visit.corner is None:
         return shown
     return _marked(shown, visit)
@@ -52,7 +55,7 @@ def picture_to_keep(visit: Visit, by: str) -> np.ndarray:
     if picture is None:
         picture = visit.open.shown
     width = picture.shape[1]
-    strip = legend(max(width, 120), _LEGEND_HEIGHT, f"{by} of regions, {visit.open.name}")
+    strip = legend(max(width, 120), _LEGEND_HEIGHT, f"{by} of regions, {visit.open.name}", KINDS[by])
     canvas = np.full((picture.shape[0] + _LEGEND_HEIGHT, strip.shape[1], 3), 255, np.uint8)
     canvas[: picture.shape[0], :width] = picture
     canvas[picture.shape[0] :] = strip

@@ -1,20 +1,18 @@
-"""The page about regions: which event asks the desk for what, and what is shown after it."""
+"""The tab about regions: which event asks the desk for what, and what is shown after it."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
 from typing import Any
 
-import cv2
 import gradio as gr
 import numpy as np
 
 from seagull_tune.errors import SeagullError
+from seagull_tune.gallery.panels import to_png
 from seagull_tune.web.desk import Desk
-from seagull_tune.web.layout import FIRST_TOOL, Components, lay_out
+from seagull_tune.web.events import LIGHT, MODEL, file_of, saves
+from seagull_tune.web.layout import FIRST_TOOL, Components, Entrance
 from seagull_tune.web.picture import picture_of, picture_to_keep
 from seagull_tune.web.state import HINTS, Visit
 from seagull_tune.web.views import (
@@ -28,44 +26,36 @@ from seagull_tune.web.views import (
 )
 from seagull_tune.web.visitor import Visitor
 
-_SAVE = """(text) => {
-  if (!text) return;
-  const file = JSON.parse(text);
-  const bytes = Uint8Array.from(atob(file.data), (letter) => letter.charCodeAt(0));
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([bytes], {type: file.type}));
-  link.download = file.name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}"""
-"""Saves a file that came as JSON: nothing of it is written on the server."""
 
-
-def regions_page(desk: Desk) -> None:
-    """Lays the page out and wires it, inside the ``gr.Blocks`` that is open.
+def wire_regions(at: Entrance, on: Components, desk: Desk) -> list[Any]:
+    """Says what every event of the tab does, and what opening a photograph does.
 
     Args:
+        at: what is above the tabs.
+        on: the tab.
         desk: answers.
+
+    Returns:
+        The events that open a photograph, for what another tab does after them.
     """
-    on = lay_out()
-    asking = _wire_conversation(on, desk)
-    _wire_photograph(on, desk, asking)
-    _wire_regions(on, desk)
-    _wire_card(on, desk, asking)
-    _wire_downloads(on)
+    asking = _wire_conversation(at, on, desk)
+    _wire_regions(at, on, desk)
+    _wire_card(at, on, desk, asking)
+    _wire_downloads(at, on)
+    return _wire_photograph(at, on, desk, asking)
 
 
-def _views(on: Components) -> list[Any]:
+def _views(at: Entrance, on: Components) -> list[Any]:
     """What is shown anew after an event that changes the visit."""
-    return [on.photo, on.note, on.regions, on.card, on.editing, on.name]
+    return [on.photo, at.note, on.regions, on.card, on.editing, on.name]
 
 
-def _shown(visit: Visit, by: str, **photo: bool) -> list[Any]:
+def _shown(visitor: Visitor, visit: Visit, **photo: bool) -> list[Any]:
     """Values of :func:`_views`; ``photo`` has further properties of that component."""
     if visit.problem:
         gr.Warning(escaped(visit.note), title="Not done")
     return [
-        gr.update(value=picture_of(visit, by), **photo),
+        gr.update(value=picture_of(visit, visitor.by), **photo),
         note_html(visit),
         gr.update(choices=choices_of(visit), value=visit.chosen, visible=bool(visit.regions)),
         card_html(visit),
@@ -87,101 +77,99 @@ def _taken(tool: str, ground: np.ndarray | None = None) -> list[Any]:
 
 
 def _event(action: Callable[..., Visit]) -> Callable[..., list[Any]]:
-    """A handler of ``(visitor, by, *values)`` that changes the visit and shows it."""
+    """A handler of ``(visitor, *values)`` that changes the visit and shows it."""
 
-    def handle(visitor: Visitor, by: str, *values: Any) -> list[Any]:
-        return _shown(visitor.act(lambda visit: action(visit, *values)), by)
+    def handle(visitor: Visitor, *values: Any) -> list[Any]:
+        return _shown(visitor, visitor.act(lambda visit: action(visit, *values)))
 
     return handle
 
 
-def _wire_photograph(on: Components, desk: Desk, asking: Any) -> None:
-    def opened(visitor: Visitor, by: str, file: str | None) -> list[Any]:
+def _wire_photograph(at: Entrance, on: Components, desk: Desk, asking: Any) -> list[Any]:
+    def opened(visitor: Visitor, file: str | None) -> list[Any]:
         before = visitor.visit
         visit = visitor.act(lambda old: old if file is None else desk.open(file))
         if visit.photograph is not before.photograph:
             visitor.forget_talk()
         there = visit.photograph is not None
-        placing = [gr.update(value=None, visible=not there), gr.update(visible=there), gr.update(value=None)]
-        return [*_shown(visit, by, visible=True), *_taken(FIRST_TOOL), *placing, messages_of(visitor.talk)]
+        emptied = [gr.update(value=None, visible=visible) for visible in (not there, there)]
+        placing = [emptied[0], gr.update(visible=there), emptied[1]]
+        colours = [visitor.by, legend_html(visitor.by)]  # of a visitor who was away too long, the first ones again
+        shown = [*_shown(visitor, visit, visible=True), *_taken(FIRST_TOOL)]
+        return [*shown, *placing, *colours, messages_of(visitor.talk)]
 
-    def picked(visitor: Visitor, by: str, tool: str) -> list[Any]:
+    def picked(visitor: Visitor, tool: str) -> list[Any]:
         visit = visitor.act(lambda old: old.choose(old.chosen).says(HINTS[tool]))
         painting = tool == "Paint"
         ground = visit.open.shown if painting else None
-        return [*_shown(visit, by, visible=not painting), *_taken(tool, ground)]
+        return [*_shown(visitor, visit, visible=not painting), *_taken(tool, ground)]
 
-    placed = [*_tools(on), on.upload, on.workplace, on.another, on.chat]
-    for source in (on.upload, on.another):
-        source.upload(opened, [on.visitor, on.by, source], [*_views(on), *placed], cancels=[asking], **_MODEL)
-    on.tool.input(picked, [on.visitor, on.by, on.tool], [*_views(on), *_tools(on)], **_LIGHT)
-    on.by.input(
-        lambda visitor, by: [picture_of(visitor.visit, by), legend_html(by)],
-        [on.visitor, on.by], [on.photo, on.legend], **_LIGHT,
-    )  # fmt: skip
+    def coloured(visitor: Visitor, by: str) -> list[Any]:
+        visitor.by = by
+        return [picture_of(visitor.visit, by), legend_html(by)]
+
+    placed = [*_tools(on), at.upload, at.workplace, at.another, on.by, on.legend, on.chat]
+    opening = [
+        source.upload(opened, [at.visitor, source], [*_views(at, on), *placed], cancels=[asking], **MODEL)
+        for source in (at.upload, at.another)
+    ]
+    on.tool.input(picked, [at.visitor, on.tool], [*_views(at, on), *_tools(on)], **LIGHT)
+    on.by.input(coloured, [at.visitor, on.by], [on.photo, on.legend], **LIGHT)
+    return opening
 
 
-def _wire_regions(on: Components, desk: Desk) -> None:
-    def clicked(visitor: Visitor, by: str, tool: str, place: gr.SelectData) -> list[Any]:
+def _wire_regions(at: Entrance, on: Components, desk: Desk) -> None:
+    def clicked(visitor: Visitor, tool: str, place: gr.SelectData) -> list[Any]:
         x, y = place.index
-        return _shown(visitor.act(lambda visit: desk.click(visit, tool, x, y)), by)
+        return _shown(visitor, visitor.act(lambda visit: desk.click(visit, tool, x, y)))
 
-    def painted(visitor: Visitor, by: str, drawing: dict[str, Any] | None) -> list[Any]:
+    def painted(visitor: Visitor, drawing: dict[str, Any] | None) -> list[Any]:
         layers: list[np.ndarray] = list(drawing["layers"]) if drawing else []
         visit = visitor.act(lambda old: desk.painted(old, layers))
         if visit.problem:  # what was painted stays, to be painted on
-            return [*_shown(visit, by), gr.update(), gr.update(), gr.update()]
-        return [*_shown(visit, by, visible=True), *_taken("Look")]
+            return [*_shown(visitor, visit), gr.update(), gr.update(), gr.update()]
+        return [*_shown(visitor, visit, visible=True), *_taken("Look")]
 
-    def everything(visitor: Visitor, by: str) -> list[Any]:
-        return [*_shown(visitor.act(desk.everything), by, visible=True), *_taken("Look")]
+    def everything(visitor: Visitor) -> list[Any]:
+        return [*_shown(visitor, visitor.act(desk.everything), visible=True), *_taken("Look")]
 
-    views = _views(on)
-    on.photo.select(clicked, [on.visitor, on.by, on.tool], views, **_MODEL)
-    on.everything.click(everything, [on.visitor, on.by], [*views, *_tools(on)], **_MODEL)
-    typed = [on.visitor, on.by, on.numbers]
-    gr.on([on.add_numbers.click, on.numbers.submit], _event(desk.typed), typed, views, **_MODEL)
-    on.judge_painted.click(painted, [on.visitor, on.by, on.easel], [*views, *_tools(on)], **_MODEL)
-    on.regions.input(_event(lambda visit, index: visit.choose(index)), [on.visitor, on.by, on.regions], views, **_LIGHT)
+    views = _views(at, on)
+    on.photo.select(clicked, [at.visitor, on.tool], views, **MODEL)
+    on.everything.click(everything, [at.visitor], [*views, *_tools(on)], **MODEL)
+    typed = [at.visitor, on.numbers]
+    gr.on([on.add_numbers.click, on.numbers.submit], _event(desk.typed), typed, views, **MODEL)
+    on.judge_painted.click(painted, [at.visitor, on.easel], [*views, *_tools(on)], **MODEL)
+    on.regions.input(_event(lambda visit, index: visit.choose(index)), [at.visitor, on.regions], views, **LIGHT)
 
 
-def _wire_card(on: Components, desk: Desk, asking: Any) -> None:
-    def removed(visitor: Visitor, by: str) -> list[Any]:
+def _wire_card(at: Entrance, on: Components, desk: Desk, asking: Any) -> None:
+    def removed(visitor: Visitor) -> list[Any]:
         visit = visitor.act(lambda old: old.removed())
         if not visit.problem:
             visitor.forget_talk()
-        return [*_shown(visit, by), messages_of(visitor.talk)]
+        return [*_shown(visitor, visit), messages_of(visitor.talk)]
 
-    views = _views(on)
-    on.describe.click(_event(desk.describe), [on.visitor, on.by], views, **_MODEL)
-    naming = [on.visitor, on.by, on.name]
+    views = _views(at, on)
+    on.describe.click(_event(desk.describe), [at.visitor], views, **MODEL)
+    naming = [at.visitor, on.name]
     gr.on(
-        [on.rename.click, on.name.submit], _event(lambda visit, name: visit.renamed(name)), naming, views, **_LIGHT
+        [on.rename.click, on.name.submit], _event(lambda visit, name: visit.renamed(name)), naming, views, **LIGHT
     )  # fmt: skip
-    on.remove.click(removed, [on.visitor, on.by], [*views, on.chat], cancels=[asking], **_LIGHT)
+    on.remove.click(removed, [at.visitor], [*views, on.chat], cancels=[asking], **LIGHT)
 
 
-def _wire_downloads(on: Components) -> None:
-    def as_json(visitor: Visitor, by: str) -> str:
-        return _file(visitor.visit, "regions.json", "application/json", results_json(visitor.visit).encode())
+def _wire_downloads(at: Entrance, on: Components) -> None:
+    def as_json(visitor: Visitor) -> str:
+        return file_of(visitor.visit, "regions.json", results_json(visitor.visit).encode())
 
-    def as_png(visitor: Visitor, by: str) -> str:
-        picture = cv2.cvtColor(picture_to_keep(visitor.visit, by), cv2.COLOR_RGB2BGR)
-        return _file(visitor.visit, f"{by.lower()}.png", "image/png", cv2.imencode(".png", picture)[1].tobytes())
+    def as_png(visitor: Visitor) -> str:
+        return file_of(visitor.visit, f"{visitor.by.lower()}.png", to_png(picture_to_keep(visitor.visit, visitor.by)))
 
     for button, make in ((on.keep_json, as_json), (on.keep_png, as_png)):
-        button.click(make, [on.visitor, on.by], on.kept, **_LIGHT).then(None, on.kept, None, js=_SAVE).then(
-            lambda: "", None, on.kept, **_LIGHT
-        )
+        saves(button, make, [at.visitor], on.kept)
 
 
-def _file(visit: Visit, suffix: str, kind: str, data: bytes) -> str:
-    """A file as :data:`_SAVE` takes it."""
-    name = f"{PurePath(visit.open.name).stem}.{suffix}"
-    return json.dumps({"name": name, "type": kind, "data": base64.b64encode(data).decode("ascii")})
-
-
-def _wire_conversation(on: Components, desk: Desk) -> Any:
+def _wire_conversation(at: Entrance, on: Components, desk: Desk) -> Any:
     def ask(visitor: Visitor, question: str) -> Iterator[tuple[Any, Any]]:
         try:
             for talk in visitor.ask(desk, question):
@@ -195,17 +183,9 @@ def _wire_conversation(on: Components, desk: Desk) -> Any:
         return messages_of(visitor.talk)
 
     asking = gr.on(
-        [on.send.click, on.question.submit], ask, [on.visitor, on.question], [on.chat, on.question],
-        show_progress="hidden", **_MODEL,
+        [on.send.click, on.question.submit], ask, [at.visitor, on.question], [on.chat, on.question],
+        show_progress="hidden", **MODEL,
     )  # fmt: skip
-    on.stop.click(lambda visitor: visitor.stop(), on.visitor, None, **_LIGHT)
-    gr.on([on.restart.click, on.chat.clear], restart, on.visitor, on.chat, cancels=[asking], **_LIGHT)
+    on.stop.click(lambda visitor: visitor.stop(), at.visitor, None, **LIGHT)
+    gr.on([on.restart.click, on.chat.clear], restart, at.visitor, on.chat, cancels=[asking], **LIGHT)
     return asking
-
-
-_MODEL: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private"}
-"""Events that ask the model: all may come in at once; the desk takes them one by one, so the page of one visitor never
-makes another one's look broken."""
-
-_LIGHT: dict[str, Any] = {"concurrency_limit": None, "api_visibility": "private", "show_progress": "hidden"}
-"""Events that only show what is known."""

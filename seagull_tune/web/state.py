@@ -4,7 +4,7 @@ Nothing here knows gradio or asks the model. Places on the page are in pixels of
 shrunk one; they become pixels of the photograph in :meth:`Photograph.pixel` and :meth:`Photograph.mask`, and nowhere
 else.
 
-Legend: H, W height and width of the photograph; h, w of the shown one.
+Legend: H, W height and width of the photograph; h, w of the shown one; h', w' of a panel.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from seagull_tune.config.exchange import Scale
 from seagull_tune.errors import RegionError
 from seagull_tune.infer.chat import check_name
 from seagull_tune.records import Region, RegionAssessment
 from seagull_tune.regions.masks import decode, resize_mask
+from seagull_tune.rsa.scorer import Explanation
 
 TOOLS: tuple[str, ...] = ("Look", "Point", "Box", "Paint")
 """What a click on the photograph does."""
@@ -102,6 +104,32 @@ class JudgedRegion:
 
 
 @dataclass(frozen=True, eq=False)
+class WholeScore:
+    """The score of the photograph as a whole.
+
+    Attributes:
+        explanation: the score, and which regions made it so.
+        scale: range and direction of the score.
+        panels: two of uint8 (h', w', 3): the attention map over the photograph, and its regions coloured by quality.
+    """
+
+    explanation: Explanation
+    scale: Scale
+    panels: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def range(self) -> str:
+        """The scale in words."""
+        better = "higher" if self.scale.higher_is_better else "lower"
+        return f"{self.scale.low:g} to {self.scale.high:g}, {better} is better"
+
+    @property
+    def sentence(self) -> str:
+        """The score in words."""
+        return f"{self.explanation.image_score.score:.3g} on the scale {self.range}"
+
+
+@dataclass(frozen=True, eq=False)
 class Visit:
     """The state of one visitor.
 
@@ -110,6 +138,7 @@ class Visit:
         regions: in the order in which they were added.
         chosen: index of the region whose card is open.
         corner: first corner of a box, a pixel (X, Y) of the photograph.
+        whole: the score of the whole photograph; None until it was asked for.
         note: one sentence for the visitor.
         problem: whether that sentence says what went wrong.
     """
@@ -118,6 +147,7 @@ class Visit:
     regions: tuple[JudgedRegion, ...] = ()
     chosen: int | None = None
     corner: tuple[int, int] | None = None
+    whole: WholeScore | None = None
     note: str = "Open a photograph: drop it above, or press the field and choose one."
     problem: bool = False
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from seagull_tune.gallery.overlay import colour_of, colour_stops
+from seagull_tune.gallery.overlay import Kind, colour_of, colour_stops
 from seagull_tune.infer.serialise import assessment_to_dict, region_to_dict
 from seagull_tune.levels import (
     IMPORTANCE_LEVELS,
@@ -19,6 +19,7 @@ from seagull_tune.levels import (
 )
 from seagull_tune.records import Scores
 from seagull_tune.web.desk import Talk
+from seagull_tune.web.picture import KINDS
 from seagull_tune.web.state import JudgedRegion, Visit
 
 NOTHING_CHOSEN = "Judge a region, or choose one, and its numbers appear here."
@@ -41,11 +42,15 @@ def note_html(visit: Visit) -> str:
 def legend_html(by: str) -> str:
     """The colour map with the words at its ends; ``by`` as in :data:`~seagull_tune.web.picture.SCORES`."""
     words = IMPORTANCE_LEVELS if by == "Importance" else QUALITY_LEVELS
+    return ramp_html(KINDS[by], f"0 {words[0]}", f"1 {words[-1]}")
+
+
+def ramp_html(kind: Kind, low: str, high: str) -> str:
+    """A colour map between the words for its ends."""
+    gradient = f"linear-gradient(to right, {', '.join(colour_stops(kind))})"
     return (
-        f'<div class="legend" role="img" aria-label="Colours: 0 {words[0]} to 1 {words[-1]}">'
-        f"<span>0 {words[0]}</span>"
-        f'<span class="ramp" style="background: linear-gradient(to right, {", ".join(colour_stops())})"></span>'
-        f"<span>1 {words[-1]}</span></div>"
+        f'<div class="legend" role="img" aria-label="Colours: {low} to {high}"><span>{low}</span>'
+        f'<span class="ramp" style="background: {gradient}"></span><span>{high}</span></div>'
     )
 
 
@@ -70,10 +75,8 @@ def card_html(visit: Visit) -> str:
     parts = [
         f'<h3>{escaped(judged.name)} <small>{share:.1%} of the photograph</small></h3>',
         f'<p class="abstains" role="note">{ABSTAINS}</p>' if judged.assessment.abstain else "",
-        _score("Quality", scores.quality, scores.quality_deviation, QUALITY_LEVELS, scores.quality_levels),
-        _score(
-            "Importance", scores.importance, scores.importance_deviation, IMPORTANCE_LEVELS, scores.importance_levels
-        ),
+        _score("Quality", scores.quality, scores.quality_deviation, scores.quality_levels),
+        _score("Importance", scores.importance, scores.importance_deviation, scores.importance_levels),
         _distortions(scores),
         _words(judged),
         _details(judged),
@@ -81,16 +84,22 @@ def card_html(visit: Visit) -> str:
     return f'<article class="card" aria-label="Card of {escaped(judged.name)}">{"".join(parts)}</article>'
 
 
-def _score(title: str, value: float, deviation: float, words: Sequence[str], levels: Sequence[float]) -> str:
+def _score(title: str, value: float, deviation: float, levels: Sequence[float]) -> str:
     """A score with its deviation, its level word, and the probability of every level."""
-    red, green, blue = colour_of(value)
+    words = IMPORTANCE_LEVELS if title == "Importance" else QUALITY_LEVELS
     bars = "".join(_bar(word, level) for word, level in zip(words, levels, strict=True))
     return (
         f'<section class="score" aria-label="{title}"><div class="head">'
-        f'<i class="swatch" style="background: rgb({red}, {green}, {blue})"></i><span class="title">{title}</span>'
+        f'{swatch_html(value, KINDS[title])}<span class="title">{title}</span>'
         f'<b class="value">{value:.2f}</b><span class="spread">± {deviation:.2f}</span>'
         f'<span class="word">{nearest_level(value, words)}</span></div>{bars}</section>'
     )
+
+
+def swatch_html(value: float, kind: Kind) -> str:
+    """A square in the colour of a score."""
+    red, green, blue = colour_of(value, kind)
+    return f'<i class="swatch" style="background: rgb({red}, {green}, {blue})"></i>'
 
 
 def _bar(word: str, probability: float, aside: str = "") -> str:
@@ -142,11 +151,14 @@ def _details(judged: JudgedRegion) -> str:
 
 def messages_of(talk: Talk) -> list[dict[str, str]]:
     """The conversation as messages; an answer that has not begun is an ellipsis. The chat shows them as HTML."""
-    return [
-        {"role": role, "content": html.escape(text, quote=False)}
-        for question, answer in talk.lines
-        for role, text in (("user", question), ("assistant", answer or "…"))
-    ]
+    messages = []
+    for line in talk.lines:
+        answer = html.escape(line.answer or "…", quote=False)
+        if line.numbers is not None:
+            answer += f'<p class="numbers"><b>In numbers</b> {escaped(line.numbers.text)}.</p>'
+        messages.append({"role": "user", "content": html.escape(line.question, quote=False)})
+        messages.append({"role": "assistant", "content": answer})
+    return messages
 
 
 def results_json(visit: Visit) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from threading import Event, Lock
 from typing import Any
 
 from seagull_tune.errors import SeagullError
 from seagull_tune.web.desk import Desk, Talk
+from seagull_tune.web.picture import SCORES
 from seagull_tune.web.state import Visit
 
 STOPPED = " (stopped)"
@@ -20,11 +22,14 @@ class Visitor:
     Attributes:
         visit: photograph and regions.
         talk: the conversation about them.
+        by: what the colours mean, one of :data:`~seagull_tune.web.picture.SCORES`; kept here and not sent with every
+            event, so that one that takes long is shown in the colours that were chosen meanwhile.
     """
 
     def __init__(self) -> None:
         self.visit = Visit()
         self.talk = Talk()
+        self.by = SCORES[0]
         self._stop = Event()  # of the answer that is being written; another one has another
         self._changing = Lock()  # an event that is slow never overwrites what a later one did
 
@@ -74,7 +79,8 @@ class Visitor:
         finally:
             stream.close()
             if not complete and self._stop is stop and self.talk.lines[len(before.lines) :]:
-                *lines, (asked, answer) = self.talk.lines
-                self.talk = Talk(self.talk.session, (*lines, (asked, answer.rstrip() + STOPPED)))
+                *lines, last = self.talk.lines
+                stopped = replace(last, answer=last.answer.rstrip() + STOPPED)
+                self.talk = Talk(self.talk.session, (*lines, stopped))
         if not complete:
             yield self.talk

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from seagull_tune.config.regions import SamSettings
 from seagull_tune.config.web import WebConfig
 from seagull_tune.infer.assessor import RegionAssessor
-from seagull_tune.segment import build_segmenter
+from seagull_tune.segment import Segmenter, build_segmenter
+from seagull_tune.segment.sam import SamSegmenter
 from tests.browser import browser_probe
 from tests.tiny import make_tiny_model
+from tests.tiny_sam import tiny_sam
+from tests.tiny_scorer import SPEC, make_tiny_scorer
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -72,8 +77,8 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
-def page_url() -> Iterator[str]:
+@contextmanager
+def served(segmenter: Segmenter, scored: bool) -> Iterator[str]:
     """The page with a tiny model, on a free port."""
     pytest.importorskip("gradio", reason="gradio is not installed (extra web)")
     from seagull_tune.web.desk import Desk
@@ -83,32 +88,52 @@ def page_url() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = WebConfig(port=port, max_new_tokens=16, max_pixels=4_000_000, max_upload_mb=8)
-    desk = Desk(RegionAssessor(*make_tiny_model(), name="tiny@0"), build_segmenter("graph"), config)
-    with serving(desk, config) as page:
+    assessor = RegionAssessor(*make_tiny_model(), name="tiny@0")
+    scorer = None
+    if scored:
+        picture = np.ascontiguousarray(skimage.data.astronaut()[:170, :255])
+        spec = SPEC.model_copy(update={"semantics": "numbers"})
+        scorer = make_tiny_scorer(spec, [picture, picture[:100]], assessor=assessor)
+    with serving(Desk(assessor, segmenter, config, scorer), config) as page:
         yield page.url
+
+
+@pytest.fixture(scope="session")
+def page_url() -> Iterator[str]:
+    """The page with a scorer of whole photographs."""
+    with served(build_segmenter("graph"), scored=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def sam_url() -> Iterator[str]:
+    """The page with SAM, of random weights and open thresholds, and without a scorer."""
+    settings = SamSettings(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    with served(SamSegmenter(settings, 0.0, 4, model=tiny_sam()), scored=False) as url:
+        yield url
 
 
 @pytest.fixture
 def open_page(browser: Any, page_url: str) -> Iterator[Callable[..., Any]]:
-    """Opens the page as a new visitor: ``open_page(PHONE)``. Nothing may be fetched from anywhere else."""
-    contexts, foreign, errors = [], [], []
+    """Opens a page as a new visitor: ``open_page(PHONE)``. Nothing may be fetched from anywhere else."""
+    contexts, foreign, errors, ours = [], [], [], ["data:", "blob:"]
 
-    def call(viewport: dict[str, int] | None = None) -> Any:
+    def call(viewport: dict[str, int] | None = None, url: str = page_url) -> Any:
+        ours.append(url)
         context = browser.new_context(viewport=viewport or DESKTOP, accept_downloads=True)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: foreign.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(page_url)
+        page.goto(url)
         page.wait_for_selector("#upload")
         return page
 
     yield call
     for context in contexts:
         context.close()
-    ours = (page_url, "data:", "blob:")
-    assert [url for url in foreign if not url.startswith(ours)] == []
+    assert [url for url in foreign if not url.startswith(tuple(ours))] == []
     assert errors == []
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,64 +14,17 @@ from PIL import Image
 
 from seagull_tune.infer.chat import ChatSession
 from tests.browser.conftest import PATIENCE, PHONE
+from tests.browser.steps import click_photo, downloaded, fits, note_says, results, take, upload
 
 pytestmark = pytest.mark.browser
 
 PLACES = (
-    "tool", "everything", "another", "by", "numbers", "regions", "describe", "name", "remove", "keep-json", "question",
+    "another", "tool", "everything", "by", "numbers", "regions", "describe", "name", "remove", "keep-json", "question",
     "send",
 )  # fmt: skip
 """Where Tab leads, in this order."""
 
 _PLACE = "places => places.find(id => document.getElementById(id)?.contains(document.activeElement)) ?? ''"
-
-
-def upload(page: Any, file: Path) -> None:
-    """Opens a photograph as the first one of a visit."""
-    page.set_input_files("#upload input[type=file]", file)
-    page.wait_for_selector("#photo img")
-
-
-def click_photo(page: Any, x: float, y: float) -> None:
-    """Clicks a place of the photograph, in shares of its width and height as it is drawn."""
-    x0, y0, width, height = page.evaluate(
-        """() => {
-          const image = document.querySelector('#photo img'), box = image.getBoundingClientRect();
-          const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
-          const width = image.naturalWidth * scale, height = image.naturalHeight * scale;
-          return [(box.width - width) / 2, (box.height - height) / 2, width, height];
-        }"""
-    )
-    page.locator("#photo img").click(position={"x": x0 + x * width, "y": y0 + y * height})
-
-
-def take(page: Any, group: str, label: str) -> None:
-    """Takes one of the choices of a group."""
-    page.locator(f"#{group} label", has_text=label).click()
-
-
-def note_says(page: Any, text: str) -> None:
-    page.locator("#note .note", has_text=text).wait_for()
-
-
-def regions_are(page: Any, count: int) -> None:
-    page.wait_for_function("n => document.querySelectorAll('#regions label').length === n", arg=count)
-
-
-def downloaded(page: Any, button: str) -> tuple[str, bytes]:
-    """Name and content of what a button saves."""
-    with page.expect_download() as waiting:
-        page.click(button)
-    return waiting.value.suggested_filename, Path(waiting.value.path()).read_bytes()
-
-
-def results(page: Any) -> list[dict[str, Any]]:
-    return list(json.loads(downloaded(page, "#keep-json")[1]))
-
-
-def fits(page: Any) -> bool:
-    """Whether nothing is wider than the window."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def test_a_first_visit(open_page: Callable, photo: Path, shoot: Callable) -> None:
@@ -175,6 +126,13 @@ def test_a_conversation(open_page: Callable, photo: Path, shoot: Callable) -> No
     page.wait_for_function("() => document.querySelectorAll('#chat .bot').length > 0")
     page.wait_for_function("() => !document.querySelector('#chat').innerText.includes('…')")
     shoot(page, "10-chat")
+    page.click("#everything")
+    note_says(page, "regions are judged")
+    page.fill("#question textarea", "Is region 1 sharper than region 2?")
+    page.press("#question textarea", "Enter")
+    page.locator("#chat .numbers", has_text="In numbers").wait_for()
+    assert not page.locator("#kept").is_visible()
+    shoot(page, "10-numbers")
     page.click("#restart")
     page.wait_for_function("() => document.querySelectorAll('#chat .bot').length === 0")
     page.click("#send")

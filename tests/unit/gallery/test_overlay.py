@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seagull_tune.errors import DataError, RegionError
-from seagull_tune.gallery.overlay import NO_VALUE, colour_of, colour_stops, label_map, legend, paint
+from seagull_tune.gallery.overlay import NO_VALUE, Kind, colour_of, colour_stops, colour_table, label_map, legend, paint
 from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region
 
@@ -24,27 +24,39 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Region:
     return box_region((x0, y0, x1, y1), H, W)
 
 
-def test_lightness_grows_evenly_with_the_score() -> None:
-    steps = [lightness(colour_of(value / 16)) for value in range(17)]
+@pytest.mark.parametrize(("kind", "sign"), [("quality", 1), ("importance", -1), ("attention", 1)])
+def test_lightness_changes_evenly_with_the_score(kind: Kind, sign: int) -> None:
+    steps = [sign * lightness(colour_of(value / 16, kind)) for value in range(17)]
     assert np.diff(steps).min() > 1.0 and steps[-1] - steps[0] > 55
     assert np.corrcoef(np.arange(17), steps)[0, 1] > 0.98
 
 
-def test_the_order_survives_colour_blindness() -> None:
+def test_low_importance_does_not_alarm() -> None:
+    """It is pale and cold where low quality is dark and red; no two kinds share a colour."""
+    low, high = colour_of(0.0, "importance"), colour_of(1.0, "importance")
+    assert lightness(low) > 90 and max(low) - min(low) < 20, "nearly white"
+    assert high[2] > high[0] + 60, "blue"
+    assert not {tuple(c) for c in colour_table("importance").tolist()} & {
+        tuple(c) for c in colour_table("quality").tolist()
+    }
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("quality", 1), ("importance", -1), ("attention", 1)])
+def test_the_order_survives_colour_blindness(kind: Kind, sign: int) -> None:
     # Vienot, Brettel and Mollon (1999): what dichromats see, in linear light; grey is the luminance alone.
     protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
     deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
     for seen in (protan, deutan):
-        values = [seen @ (np.array(colour_of(value / 8)) / 255) ** 2.2 for value in range(9)]
+        values = [seen @ (np.array(colour_of(value / 8, kind)) / 255) ** 2.2 for value in range(9)]
         shown = [tuple(int(c) for c in 255 * v.clip(0, 1) ** (1 / 2.2)) for v in values]
-        assert np.diff([lightness((r, g, b)) for r, g, b in shown]).min() > 2.0
+        assert np.diff([sign * lightness((r, g, b)) for r, g, b in shown]).min() > 2.0
 
 
 def test_the_alarming_end_is_red_and_values_beyond_are_the_ends() -> None:
     red, green, blue = colour_of(0.0)
     assert red > 120 and green < 40 and blue < 60
     assert colour_of(-3.0) == colour_of(0.0) and colour_of(1.0000001) == colour_of(1.0)
-    assert colour_stops(2) == ["#{:02x}{:02x}{:02x}".format(*colour_of(v)) for v in (0.0, 1.0)]
+    assert colour_stops(count=2) == ["#{:02x}{:02x}{:02x}".format(*colour_of(v)) for v in (0.0, 1.0)]
     with pytest.raises(DataError, match="not a number"):
         colour_of(float("nan"))
 
@@ -69,6 +81,8 @@ def test_regions_get_their_colours_and_the_rest_stays() -> None:
     assert tuple(painted[30, 60]) == NO_VALUE
     assert np.array_equal(painted[52:, :], image[52:, :]), "outside of all regions nothing changes"
     assert tuple(painted[30, 49]) == (255, 255, 255), "a border"
+    important = paint(image, regions, [0.0, 1.0, None], kind="importance", strength=1.0)
+    assert tuple(important[30, 30]) == colour_of(0.0, "importance")
 
 
 def test_masks_and_regions_give_the_same_picture() -> None:
@@ -137,6 +151,8 @@ def test_the_legend_runs_from_alarming_to_calm(width: int, height: int) -> None:
     middle = picture[height // 2]
     coloured = np.flatnonzero((middle != 255).any(axis=1))
     assert tuple(middle[coloured[0]]) == colour_of(0.0) and tuple(middle[coloured[-1]]) == colour_of(1.0)
+    other = legend(width, height, "importance", "importance")[height // 2]
+    assert tuple(other[coloured[0]]) == colour_of(0.0, "importance")
     assert not (picture[-height // 4 :] == 255).all(), "numbers below"
     with pytest.raises(DataError, match="too small"):
         legend(20, 20, "quality")

@@ -12,9 +12,9 @@ from seagull_tune.errors import DataError
 from seagull_tune.gallery.overlay import colour_of
 from seagull_tune.gallery.panels import (
     SCREEN_SIDE,
-    both_panels,
     faults,
     fit_for_screen,
+    panels_of,
     photograph_panel,
     report_picture,
     score_panel,
@@ -50,7 +50,7 @@ def test_large_photographs_are_shrunk_and_single_pixels_are_drawn() -> None:
     assert max(small.shape) == SCREEN_SIDE and small_masks.shape == (1, *small.shape[:2])
     assert small_masks.mean() == pytest.approx(0.5, abs=0.01)
     answers = [canned_answer(box_region((1199, 1599, 1200, 1600), 1600, 1200), 0.1)]
-    photograph, heat = both_panels(image, answers)
+    photograph, heat, _ = panels_of(image, answers)
     assert photograph.shape == heat.shape and (heat != 0).any()
 
 
@@ -59,7 +59,7 @@ def test_a_picture_of_any_shape_with_any_number_of_regions(height: int, width: i
     region = box_region((0, 0, width, height), height, width)
     for count in (1, 30):
         answers = worst_first([canned_answer(region, at / count, abstain=at == 1) for at in range(count)])
-        panels = both_panels(np.zeros((height, width, 3), np.uint8), answers)
+        panels = panels_of(np.zeros((height, width, 3), np.uint8), answers)
         picture = report_picture(panels, answers, "a very long name \n\u0600" * 40)
         assert picture.dtype == np.uint8 and picture.shape[1] >= 2 * panels[0].shape[1]
         assert Image.open(io.BytesIO(to_png(picture))).size == picture.shape[1::-1]
@@ -82,4 +82,4 @@ def test_the_worst_comes_first_and_the_most_probable_fault() -> None:
 def test_a_photograph_that_was_changed_is_refused() -> None:
     answers = [canned_answer(box_region((0, 0, 4, 4), 8, 8), 0.5)]
     with pytest.raises(DataError, match="9x8 pixels, but 8x8"):
-        both_panels(np.zeros((8, 9, 3), np.uint8), answers)
+        panels_of(np.zeros((8, 9, 3), np.uint8), answers)

@@ -82,7 +82,7 @@ def test_a_photograph_has_a_picture_a_page_and_its_answers(tmp_path: Path) -> No
     assert facts["quality"] == {"worst": 0.2, "mean": pytest.approx(0.55)} and facts["size"] == [H, W]
     assert [line["quality"] for line in facts["answers"]] == pytest.approx([0.2, 0.9])
     page = Page(folder / "a.png.html")
-    assert page.links == ["index.html"] and len(page.images) == 2 and all(image["alt"] for image in page.images)
+    assert page.links == ["index.html"] and len(page.images) == 3 and all(image["alt"] for image in page.images)
     for words in (
         "0.20 poor", "quality 0.90", "importance 0.50", "obvious blur (0.80)", "It is <i>fine</i> & well.",
         "<r1>: 16.7%", "should not be relied on", "negligible",

@@ -114,7 +114,7 @@ def test_the_worst_regions_come_first() -> None:
         ImageScore(2.0, 0.25), 1.0, (0.5, 0.1, 0.4), (0.5, 0.2, 0.3), (0.8, 0.1, 0.3), np.ones((1, 1), np.float32),
         (), ("", "", ""),
     )  # fmt: skip
-    assert explanation.worst() == [1, 2] and explanation.worst(1) == [1]
+    assert explanation.worst() == [1, 2] and explanation.worst(1) == [1] and explanation.order() == [1, 2, 0]
 
 
 def test_saved_and_loaded(plain: RsaScorer, images: list[np.ndarray], tmp_path: Path) -> None:
@@ -181,6 +181,8 @@ def test_bad_pictures_are_named(plain: RsaScorer, images: list[np.ndarray], tmp_
     with pytest.raises(DataError, match=r"image 2: 20x10 pixels"):
         plain.score([images[0], images[0][:10, :20]])
     (tmp_path / "note.png").write_text("not an image")
+    with pytest.raises(DataError, match=r"sky\.png: 20x10 pixels"):
+        plain.explain([images[0][:10, :20]], names=["sky.png"])
     with pytest.raises(DataError, match=r"note\.png"):
         plain.score([tmp_path / "note.png"])
     assert plain.score([]) == []

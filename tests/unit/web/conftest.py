@@ -15,6 +15,7 @@ from seagull_tune.segment import build_segmenter
 from seagull_tune.web.desk import Desk
 from seagull_tune.web.state import Visit
 from tests.tiny import make_tiny_model
+from tests.tiny_scorer import SPEC, make_tiny_scorer
 
 
 @pytest.fixture(scope="package")
@@ -36,3 +37,12 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def visit(desk: Desk, photo: Path) -> Visit:
     """A visit to it, without regions."""
     return desk.open(photo)
+
+
+@pytest.fixture(scope="package")
+def scoring_desk(desk: Desk, photo: Path) -> Desk:
+    """The same desk, with a scorer that is described by its model."""
+    pixels = np.asarray(Image.open(photo))
+    spec = SPEC.model_copy(update={"semantics": "numbers"})
+    scorer = make_tiny_scorer(spec, [pixels, pixels[:100]], assessor=desk.assessor)
+    return Desk(desk.assessor, desk.segmenter, desk.config, scorer)

@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seagull_tune.config.regions import SamSettings
 from seagull_tune.config.web import WebConfig
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.regions.boxes import box_region
 from seagull_tune.regions.masks import decode
-from seagull_tune.web.desk import Desk, Talk
+from seagull_tune.segment.sam import SamSegmenter
+from seagull_tune.web.desk import Desk, Line, Talk
 from seagull_tune.web.state import Visit
+from seagull_tune.web.views import messages_of
 from seagull_tune.web.visitor import STOPPED, Visitor
+from tests.tiny_sam import tiny_sam
 
 
 def test_a_photograph_is_shown_shrunk_and_kept_whole(visit: Visit) -> None:
@@ -138,8 +142,8 @@ def test_text_comes_on_demand(desk: Desk, visit: Visit) -> None:
 def test_a_question_is_answered_piece_by_piece(desk: Desk, visit: Visit) -> None:
     visit = desk.typed(visit, "10,20,200,300")
     talks = list(desk.ask(visit, Talk(), "How is this region?"))
-    assert talks[0].lines == (("How is this region?", ""),)
-    answers = [talk.lines[-1][1] for talk in talks]
+    assert talks[0].lines == (Line("How is this region?"),)
+    answers = [talk.lines[-1].answer for talk in talks]
     assert answers[-1]  # where the model says nothing, the page says that
     assert all(later.startswith(earlier) for earlier, later in pairwise(answers))
     session = talks[-1].session
@@ -147,6 +151,20 @@ def test_a_question_is_answered_piece_by_piece(desk: Desk, visit: Visit) -> None
     renamed = desk.click(visit.renamed("roof"), "Point", 5, 5)
     further = list(desk.ask(renamed, talks[-1], "And the roof?"))[-1]
     assert further.session is session and session.names == renamed.names and len(session.turns) == 4
+
+
+def test_a_comparison_comes_with_its_numbers(desk: Desk, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the cards; nothing is judged again."""
+    visit = desk.typed(desk.typed(visit, "10,20,200,300"), "0,0,50,50").renamed("roof")
+    monkeypatch.setattr(desk.assessor, "assess", None)
+    *_, before, last = desk.ask(visit, Talk(), "Is the roof more important than region 1?")
+    assert before.lines[-1].numbers is None
+    numbers = last.lines[-1].numbers
+    assert numbers is not None and (numbers.aspect, numbers.names) == ("importance", ("roof", "region 1"))
+    assert numbers.assessments == (visit.regions[1].assessment, visit.regions[0].assessment)
+    assert messages_of(last)[-1]["content"].endswith(f"</b> {numbers.text}.</p>")
+    *_, alone = desk.ask(visit, last, "And the roof alone?")
+    assert alone.lines[-1].numbers is None and alone.lines[0].numbers is numbers
 
 
 def test_a_removed_region_ends_the_session(desk: Desk, visit: Visit) -> None:
@@ -181,9 +199,9 @@ def test_who_goes_away_stops_the_answer_and_nobody_else(
     visitor = Visitor()
     visitor.act(lambda _: visit)
     stream = visitor.ask(desk, "How is it?")
-    assert [next(stream).lines[-1][1] for _ in range(3)] == ["", "word ", "word word "]
+    assert [next(stream).lines[-1].answer for _ in range(3)] == ["", "word ", "word word "]
     stream.close()
-    assert visitor.talk.lines == (("How is it?", "word word" + STOPPED),)
+    assert visitor.talk.lines == (Line("How is it?", "word word" + STOPPED),)
     assert desk.click(visit, "Point", 5, 5).regions  # the model is free again
     assert not [thread for thread in threading.enumerate() if thread.name == "answer" and thread.is_alive()]
 
@@ -197,7 +215,7 @@ def test_a_stopped_answer_stays_and_a_forgotten_one_does_not(
     stream = visitor.ask(desk, "How is it?")
     next(stream), next(stream)
     visitor.stop()
-    assert next(stream).lines == (("How is it?", "word" + STOPPED),) and list(stream) == []
+    assert next(stream).lines == (Line("How is it?", "word" + STOPPED),) and list(stream) == []
     stream = visitor.ask(desk, "And now?")
     next(stream), next(stream)
     visitor.forget_talk()
@@ -223,3 +241,30 @@ def test_bytes_of_a_photograph_need_no_suffix(desk: Desk, tmp_path: Path) -> Non
     Image.new("RGB", (32, 32), "green").save(buffer, "PNG")
     (tmp_path / "blob").write_bytes(buffer.getvalue())
     assert desk.open(tmp_path / "blob").open.size == (32, 32)
+
+
+@pytest.fixture(scope="module")
+def sam_desk(desk: Desk) -> Desk:
+    """A desk whose regions come from SAM, of random weights and open thresholds."""
+    settings = SamSettings(points_per_side=3, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    return Desk(desk.assessor, SamSegmenter(settings, 0.0, 4, model=tiny_sam()), desk.config)
+
+
+def test_sam_finds_what_is_clicked_and_all_regions(sam_desk: Desk, photo: Path) -> None:
+    visit = sam_desk.open(photo)
+    clicked = sam_desk.click(visit, "Point", 100, 80)
+    expected = sam_desk.segmenter.at_point(visit.open.pixels, *visit.open.pixel(100, 80))
+    assert clicked.regions[0].region.counts == expected.counts
+    assert "before" in sam_desk.click(clicked, "Point", 100, 80).note
+    found = sam_desk.everything(visit)
+    assert 1 <= len(found.regions) <= 4 and not found.problem
+    box = sam_desk.click(sam_desk.click(visit, "Box", 0, 0), "Box", 99, 79).regions[0].region
+    assert box.area == (box.box_xyxy[2] - box.box_xyxy[0]) * (box.box_xyxy[3] - box.box_xyxy[1]), "boxes stay boxes"
+
+
+def test_where_sam_finds_nothing_the_page_says_what_to_do(sam_desk: Desk, photo: Path) -> None:
+    strict = SamSegmenter(SamSettings(points_per_side=2, pred_iou_thresh=1.0), 0.9, 4, model=tiny_sam())
+    visitor = Visitor()
+    visitor.act(lambda _: sam_desk.open(photo))
+    visit = visitor.act(Desk(sam_desk.assessor, strict, sam_desk.config).everything)
+    assert visit.problem and "SAM found" in visit.note and visit.regions == ()

@@ -12,7 +12,7 @@ from seagull_tune.errors import RegionError
 from seagull_tune.gallery.overlay import MIN_LEGEND
 from seagull_tune.levels import DISTORTION_TYPES, IMPORTANCE_LEVELS, QUALITY_LEVELS
 from seagull_tune.regions.masks import from_rle
-from seagull_tune.web.desk import Desk, Talk
+from seagull_tune.web.desk import Desk, Line, Talk
 from seagull_tune.web.picture import picture_of, picture_to_keep, values_of
 from seagull_tune.web.state import Photograph, Visit
 from seagull_tune.web.views import (
@@ -115,7 +115,7 @@ def test_the_json_is_that_of_assess_with_names(two: Visit) -> None:
 
 
 def test_messages_show_that_an_answer_is_under_way() -> None:
-    talk = Talk(None, (("<b>one</b>?", "yes & no"), ("two?", "")))
+    talk = Talk(None, (Line("<b>one</b>?", "yes & no"), Line("two?")))
     shown = [message["content"] for message in messages_of(talk)]
     assert shown == ["&lt;b&gt;one&lt;/b&gt;?", "yes &amp; no", "two?", "…"]
     assert [message["role"] for message in messages_of(talk)] == ["user", "assistant"] * 2
