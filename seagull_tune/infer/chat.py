@@ -17,8 +17,7 @@ from seagull_tune.errors import LimitError, RegionError, did_you_mean
 from seagull_tune.images import MAX_PIXELS, read_image
 from seagull_tune.infer.assessor import JSON_TASK, EncodedPhotograph, RegionAssessor
 from seagull_tune.infer.comparison import Comparison, aspect_of, compare
-from seagull_tune.infer.generation import Answer, Prompt, generate
-from seagull_tune.infer.grammar import JsonGrammar
+from seagull_tune.infer.generation import Answer, Prompt
 from seagull_tune.infer.history import photograph_of, read_history, write_history
 from seagull_tune.infer.questions import check_question, mark_regions
 from seagull_tune.instructions.converse import free_turn, system_message
@@ -187,7 +186,7 @@ class ChatSession:
 
         try:
             with self.assessor.running():
-                answer = self._answer(self.prompt(turn, max_new_tokens, gather))
+                (answer,) = self.assessor.answer([self.prompt(turn, max_new_tokens, gather)])
         except KeyboardInterrupt:
             # What was seen stays part of the conversation, so that the next question may refer to it.
             if "".join(seen).strip():
@@ -219,7 +218,7 @@ class ChatSession:
         cancelled: Callable[[], bool] | None = None,
         on_end: Callable[[Answer], None] | None = None,
     ) -> Prompt:
-        """The whole conversation and a next question, ready for :func:`~seagull_tune.infer.generation.generate`.
+        """The whole conversation and a next question, ready for :meth:`~seagull_tune.infer.assessor.RegionAssessor.answer`.
 
         Several sessions of one assessor may be answered at once that way. Call it within ``assessor.running()``.
 
@@ -246,9 +245,6 @@ class ChatSession:
         """Makes a question (of :meth:`turn`) and its answer part of the conversation."""
         self._turns += [turn, Message("assistant", (Part(text=answer),))]
 
-    def _answer(self, prompt: Prompt, grammar: JsonGrammar | None = None) -> Answer:
-        return generate(self.assessor.model, self.assessor.processor, [prompt], grammar)[0]
-
     def ask_in_json(self, question: str = "", region: str | int | None = None) -> JsonAnswer:
         """Asks for JSON about a region; a grammar keeps the answer valid. Both become part of the conversation.
 
@@ -268,7 +264,7 @@ class ChatSession:
             question = self.assessor.prompts.task(JSON_TASK).questions[0].replace("{region}", mark)
         turn, grammar = self.turn(question, region), self.assessor.json_grammar
         with self.assessor.running():
-            answer = self._answer(self.prompt(turn, grammar.max_new_tokens), grammar)
+            (answer,) = self.assessor.answer([self.prompt(turn, grammar.max_new_tokens)], grammar)
         self.remember(turn, answer.text)
         return read_json_answer(answer.text)
 
