@@ -4,8 +4,9 @@
 
 Throughput is measured for several mixes, because what batching can give depends on them. Before the server is started,
 the model itself is timed with one and with eight such requests at once: eight times the one over the eight is the most
-that any batching can reach on this machine ("floor"); the server's ratio is set beside it. Clients send the next
-request when the answer to the last has come; in every mix a single client meets the same caches as eight do.
+that batching gives on this machine ("floor"); the server's ratio is set beside it. Clients send the next request when
+the answer to the last has come. Every region is drawn anew, so that no request is found again as a whole; photographs
+and, in conversations, what was said before are, for a single client as for eight.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,8 +43,11 @@ TOKENS = 32
 CHAT, ASSESS = "/v1/chat/completions", "/v1/assess"
 SCENES = ("astronaut", "chelsea", "coffee", "rocket")
 QUESTIONS = ("How is the quality of this region?", "Which distortions does this region have, and how severe are they?")
+TURNS = (*QUESTIONS, "How important is this region?", "Why is that so?")
 Request = tuple[str, bytes]
-Mix = Callable[[random.Random], Request]
+Talk = Generator[Request, bytes, None]
+"""What one client sends in turn; it is given the answer to each."""
+Mix = Callable[[random.Random], Talk]
 
 
 def photographs() -> dict[str, np.ndarray]:
@@ -67,32 +71,35 @@ def random_box(rng: random.Random, image: np.ndarray) -> list[int]:
 
 
 def mixes(images: dict[str, np.ndarray]) -> dict[str, Mix]:
-    """What clients ask, by name; boxes of numbers differ, so that none is found again; those of chats are fixed."""
+    """What clients ask, by name; boxes are drawn anew for every request, and for every conversation."""
     urls = {name: data_url(image) for name, image in images.items()}
-    boxes = {name: random_box(random.Random(name), image) for name, image in images.items()}
 
-    def assess(rng: random.Random, names: Sequence[str]) -> Request:
+    def assess(rng: random.Random, names: Sequence[str]) -> Talk:
         name = rng.choice(names)
         body = {"image": urls[name], "regions": [{"box": random_box(rng, images[name])}]}
-        return ASSESS, json.dumps(body).encode()
+        yield ASSESS, json.dumps(body).encode()
 
-    def chat(rng: random.Random, names: Sequence[str]) -> Request:
+    def chat(rng: random.Random, names: Sequence[str], questions: Sequence[str]) -> Talk:
         name = rng.choice(names)
-        content = [
-            {"type": "image_url", "image_url": {"url": urls[name]}},
-            {"type": "text", "text": rng.choice(QUESTIONS)},
-        ]
-        body = {
-            "model": "seagull-tune", "max_tokens": TOKENS, "regions": [{"box": boxes[name]}],
-            "messages": [{"role": "user", "content": content}],
-        }  # fmt: skip
-        return CHAT, json.dumps(body).encode()
+        regions = [{"box": random_box(rng, images[name])}]
+        picture = {"type": "image_url", "image_url": {"url": urls[name]}}
+        messages: list[dict[str, Any]] = []
+        for question in questions:
+            text = {"type": "text", "text": question}
+            messages.append({"role": "user", "content": [text] if messages else [picture, text]})
+            body = {"model": "seagull-tune", "max_tokens": TOKENS, "regions": regions, "messages": messages}
+            reply = yield CHAT, json.dumps(body).encode()
+            messages.append(json.loads(reply)["choices"][0]["message"])
+
+    def question(rng: random.Random) -> Talk:
+        return chat(rng, SCENES, [rng.choice(QUESTIONS)])
 
     return {
-        "chat, four photographs": lambda rng: chat(rng, SCENES),
+        "conversations of four turns": lambda rng: chat(rng, SCENES, TURNS),
+        "chat, four photographs": question,
         "numbers, one photograph": lambda rng: assess(rng, SCENES[:1]),
         "numbers, four photographs": lambda rng: assess(rng, SCENES),
-        "half chat, half numbers": lambda rng: (chat if rng.random() < 0.5 else assess)(rng, SCENES),
+        "half chat, half numbers": lambda rng: question(rng) if rng.random() < 0.5 else assess(rng, SCENES),
     }
 
 
@@ -107,12 +114,14 @@ def floors(model: str, images: dict[str, np.ndarray]) -> dict[str, float]:
     image = images[SCENES[0]]
     rng = random.Random(0)
     regions = [box_region(random_box(rng, image), *image.shape[:2]) for _ in range(CLIENTS)]
-    session = ChatSession(assessor, image)
-    session.add_region(regions[0])
+    sessions = []
+    for region in regions:
+        sessions.append(ChatSession(assessor, image))
+        sessions[-1].add_region(region)
 
     def answer(count: int) -> None:
         with assessor.running():
-            prompts = [session.prompt(session.turn(QUESTIONS[i % 2]), TOKENS) for i in range(count)]
+            prompts = [s.prompt(s.turn(QUESTIONS[i % 2]), TOKENS) for i, s in enumerate(sessions[:count])]
             generate(assessor.model, assessor.processor, prompts)
 
     return {
@@ -170,27 +179,40 @@ def send(address: tuple[str, int], request: Request) -> tuple[int, bytes]:
         connection.close()
 
 
-def load(address: tuple[str, int], requests: Sequence[Request], clients: int) -> tuple[float, list[tuple[int, bytes]]]:
-    """Sends all requests, so many at a time; seconds, and the answers in order."""
+def hold(address: tuple[str, int], talk: Talk) -> list[tuple[int, bytes]]:
+    """Sends one request after the other; the answers. A refusal ends it."""
+    answers = [send(address, next(talk))]
+    while answers[-1][0] == 200:
+        try:
+            request = talk.send(answers[-1][1])
+        except StopIteration:
+            break
+        answers.append(send(address, request))
+    return answers
+
+
+def load(address: tuple[str, int], talks: Sequence[Talk], clients: int) -> tuple[float, list[list[tuple[int, bytes]]]]:
+    """So many clients, each of which takes the next talk when its last one has ended; seconds, and the answers."""
     with ThreadPoolExecutor(clients) as pool:
         begun = time.perf_counter()
-        answers = list(pool.map(lambda request: send(address, request), requests))
+        answers = list(pool.map(lambda talk: hold(address, talk), talks))
         return time.perf_counter() - begun, answers
 
 
 def throughput(address: tuple[str, int], mix: Mix, count: int) -> tuple[float, float]:
     """Requests per second of one client and of eight, taken in turn."""
     rates: dict[int, list[float]] = {1: [], CLIENTS: []}
-    load(address, [mix(random.Random(i)) for i in range(CLIENTS)], CLIENTS)
+    _, first = load(address, [mix(random.Random(i)) for i in range(CLIENTS)], CLIENTS)
+    length = max(map(len, first))  # requests of one talk
     for repeat in range(2):
         for clients, found in rates.items():
-            share = max(clients, count // (2 if clients > 1 else 4))
-            requests = [mix(random.Random(1000 * repeat + 100 * clients + i)) for i in range(share)]
-            seconds, answers = load(address, requests, clients)
-            wrong = [answer for answer in answers if answer[0] != 200]
+            share = max(clients, round(count / length / (2 if clients > 1 else 4)))
+            talks = [mix(random.Random(1000 * repeat + 100 * clients + i)) for i in range(share)]
+            seconds, answers = load(address, talks, clients)
+            wrong = [answer for talk in answers for answer in talk if answer[0] != 200]
             if wrong:
                 raise SystemExit(f"A good request was refused: {wrong[0]}")
-            found.append(share / seconds)
+            found.append(sum(map(len, answers)) / seconds)
     return float(np.mean(rates[1])), float(np.mean(rates[CLIENTS]))
 
 
@@ -218,18 +240,23 @@ def bad_requests(image: np.ndarray) -> list[Request]:
     ]  # fmt: skip
 
 
+def once(request: Request) -> Talk:
+    """A talk of one request."""
+    yield request
+
+
 def endure(address: tuple[str, int], good: Mix, image: np.ndarray, count: int, console: Console) -> bool:
     """Good and bad requests in turn; whether nothing broke, every bad one was told why, and memory stayed."""
     rng = random.Random(7)
     bad = bad_requests(image)
-    plan = [(True, good(rng)) if rng.random() < 0.4 else (False, rng.choice(bad)) for _ in range(count)]
+    plan = [(True, next(good(rng))) if rng.random() < 0.4 else (False, rng.choice(bad)) for _ in range(count)]
     warm = count // 5
-    _, first = load(address, [request for _, request in plan[:warm]], CLIENTS)
+    _, first = load(address, [once(request) for _, request in plan[:warm]], CLIENTS)
     before = resident(address)
-    seconds, rest = load(address, [request for _, request in plan[warm:]], CLIENTS)
+    seconds, rest = load(address, [once(request) for _, request in plan[warm:]], CLIENTS)
     after = resident(address)
     faults: Counter[str] = Counter()
-    for (fine, request), (status, body) in zip(plan, [*first, *rest], strict=True):
+    for (fine, request), ((status, body),) in zip(plan, [*first, *rest], strict=True):
         told = 400 <= status < 500 and bool(json.loads(body).get("error", {}).get("message"))
         if status != 200 if fine else not told:
             faults[f"{'good' if fine else 'bad'} request {request[1][:60]!r}: {status} {body[:80]!r}"] += 1

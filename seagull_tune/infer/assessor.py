@@ -169,7 +169,7 @@ class RegionAssessor:
             (answers,) = self.judge([AskedRegions(encoded, regions, described)])
         return answers
 
-    def judge(self, asked: Sequence[AskedRegions]) -> list[list[RegionAssessment]]:
+    def judge(self, asked: Sequence[AskedRegions]) -> Iterator[list[RegionAssessment]]:
         """Judges encoded regions of several photographs, ``chunk`` at a time; each as it is judged alone.
 
         Call it within :meth:`running`.
@@ -177,11 +177,12 @@ class RegionAssessor:
         Args:
             asked: per photograph.
 
-        Returns:
-            Per photograph, its regions' assessments in their order.
+        Yields:
+            Per photograph, its regions' assessments in their order, as soon as its texts are written.
         """
         heard = self.listen([item.encoded for item in asked])
-        return [self._answers(item, scores) for item, (scores, _) in zip(asked, heard, strict=True)]
+        for item, (scores, _) in zip(asked, heard, strict=True):
+            yield self._answers(item, scores)
 
     def _answers(self, asked: AskedRegions, scores: Sequence[Scores]) -> list[RegionAssessment]:
         """The language model's scores of one photograph's regions, with all that belongs to an answer."""

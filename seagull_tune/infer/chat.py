@@ -218,7 +218,8 @@ class ChatSession:
         cancelled: Callable[[], bool] | None = None,
         on_end: Callable[[Answer], None] | None = None,
     ) -> Prompt:
-        """The whole conversation and a next question, ready for :meth:`~seagull_tune.infer.assessor.RegionAssessor.answer`.
+        """The whole conversation and a next question, ready for
+        :meth:`~seagull_tune.infer.assessor.RegionAssessor.answer`.
 
         Several sessions of one assessor may be answered at once that way. Call it within ``assessor.running()``.
 

@@ -2,8 +2,8 @@
 
 Prompts of different lengths are padded on the left, so that all of them end where their answers begin; a padded prompt
 is answered as it is alone. What a memory recalls of a prompt is not read again; it stands before the rest, padded by
-itself. transformers' ``generate`` does the work; what differs between the rows (pieces of text, longest answer, somebody
-who went away) is in one stopping criterion, which it asks after every token.
+itself. transformers' ``generate`` does the work; what differs between the rows (pieces of text, longest answer,
+somebody who went away) is in one stopping criterion, which it asks after every token.
 
     row 0:  . . r r r | . s s s
     row 1:  r r r r r | s s s s      r recalled, s read now, . padding
@@ -113,9 +113,7 @@ def _padded(prompts: Sequence[Tensor], recalled: Sequence[int]) -> tuple[Tensor,
     return embeddings, mask
 
 
-def _keep(
-    memory: PromptMemory, cache: DynamicCache, row: int, mask: Tensor, prompt: Tensor, answer: Tensor
-) -> None:
+def _keep(memory: PromptMemory, cache: DynamicCache, row: int, mask: Tensor, prompt: Tensor, answer: Tensor) -> None:
     """Keeps what was read in a row: its prompt (L_i, D), and the tokens of its answer (t, D) that were read in turn."""
     width = mask.shape[1]
     read = answer[: cache.get_seq_length() - width]  # the last token of the longest answer was never read

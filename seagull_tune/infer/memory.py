@@ -1,8 +1,8 @@
 """What the language model has read before: a prompt that begins like an earlier one is read from where they part.
 
-That is so for the next question of a conversation, whose history it has read and written itself; and for questions about
-one photograph, which begin with the same instruction and the same image tokens. What was read is recognised by its
-embeddings: keys and values follow from them and from nothing else.
+That is so for the next question of a conversation, whose history it has read and written itself; and for questions
+about one photograph, which begin with the same instruction and the same image tokens. What was read is recognised by
+its embeddings: keys and values follow from them and from nothing else.
 
 Legend: B prompts, L tokens of a prompt, P of them recalled, D width, H heads of keys and values, d their width.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer

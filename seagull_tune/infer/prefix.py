@@ -155,7 +155,9 @@ class SharedPrefix:
         joined = cls.__new__(cls)
         joined._model, joined._tree, joined._depth = prefixes[0]._model, prefixes[0]._tree, prefixes[0]._depth
         joined._cache = DynamicCache()
-        joined._cache.layers = [_LentLayer(layers, counts) for layers in zip(*(p._layers for p in prefixes), strict=True)]
+        joined._cache.layers = [
+            _LentLayer(layers, counts) for layers in zip(*(p._layers for p in prefixes), strict=True)
+        ]
         return joined
 
     def read(self, embeddings: Tensor, places: Sequence[int]) -> Tensor:

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import assessment_to_dict
 from seagull_tune.regions.boxes import box_region
-from seagull_tune.serve.photographs import PixelCache, RememberingAssessor
+from seagull_tune.serve.photographs import ByteCache, RememberingAssessor
 from tests.unit.serve.conftest import ask, data_url
 
 BOXES = [[10, 20, 90, 120], [0, 0, 200, 160], [100, 0, 190, 60], [5, 5, 60, 60]]
@@ -168,12 +168,12 @@ def test_the_same_photograph_is_decoded_and_encoded_once(
         assert assessor.misses == before
 
 
-def test_pixels_are_kept_within_a_bound() -> None:
-    cache = PixelCache(1000)
+def test_what_is_kept_has_a_bound() -> None:
+    cache: ByteCache[str, np.ndarray] = ByteCache(1000)
     arrays = {str(i): np.zeros((10, 10, 3), np.uint8) for i in range(5)}
     for key, array in arrays.items():
-        assert cache.put(key, array) is array
+        assert cache.put(key, array, array.nbytes) is array
     assert [cache.get(key) is not None for key in arrays] == [False, False, True, True, True]
-    assert cache.put("4", np.zeros((1, 1, 3), np.uint8)) is arrays["4"]
+    assert cache.put("4", np.zeros((1, 1, 3), np.uint8), 3) is arrays["4"]
     big = np.zeros((20, 20, 3), np.uint8)
-    assert cache.put("big", big) is big and cache.get("big") is None
+    assert cache.put("big", big, big.nbytes) is big and cache.get("big") is None
