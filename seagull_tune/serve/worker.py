@@ -140,13 +140,10 @@ class ModelWorker:
         """
         batch: list[Job] = []
         item = self._queue.get()
-        settings = self._batching
-        until = time.monotonic() + max(
-            settings.gather_seconds, min(_MOST_GATHERING, settings.gather_share * self._last_seconds)
-        )
+        until = time.monotonic() + gathering_seconds(self._batching, self._last_seconds)
         while item is not None and self.state != "stopped":
             batch.append(item)
-            if len(batch) >= settings.requests:
+            if len(batch) >= self._batching.requests:
                 break
             patience = until - time.monotonic() if len(batch) < max(self._last_size, self.expected()) else 0.0
             try:
@@ -263,6 +260,11 @@ def _too_late(job: Job) -> bool:
     if unwanted := job.unwanted:
         job.fail(RefusedRequestError("The request waited too long.", TIMED_OUT, "timeout"))
     return unwanted
+
+
+def gathering_seconds(batching: Batching, last_seconds: float) -> float:
+    """How long a batch waits for requests that are expected, after one that took ``last_seconds``."""
+    return max(batching.gather_seconds, min(_MOST_GATHERING, batching.gather_share * last_seconds))
 
 
 def _wants_words(job: Job) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from seagull_tune.serve.jobs import AssessJob, ChatJob, Job
 from seagull_tune.serve.metrics import Metrics
 from seagull_tune.serve.photographs import RememberingAssessor
 from seagull_tune.serve.refusals import RefusedRequestError
-from seagull_tune.serve.worker import ModelWorker
+from seagull_tune.serve.worker import ModelWorker, gathering_seconds
 
 WAIT = 60.0
 
@@ -105,22 +106,18 @@ def test_who_leaves_before_the_batch_is_passed_over(assessor: RememberingAssesso
     assert gone.future.cancelled()
 
 
-def test_a_batch_waits_by_the_time_that_the_last_one_took(assessor: RememberingAssessor, image: np.ndarray) -> None:
-    """The second request comes long after ``gather_seconds``, yet soon beside the last batch's time."""
-    metrics = Metrics()
-    settings = Batching(gather_seconds=0.0, gather_share=1.0)
-    worker = ModelWorker(lambda: assessor, settings, metrics)
-    worker.expected = lambda: 2
-    worker._last_seconds = 30.0  # as after a long batch; the wait itself has a bound of a second
+def test_a_batch_waits_by_the_time_that_the_last_one_took() -> None:
+    settings = Batching(gather_seconds=0.05, gather_share=0.2)
+    waits = [gathering_seconds(settings, last) for last in (0.0, 0.1, 2.0, 30.0)]
+    assert waits == pytest.approx([0.05, 0.05, 0.4, 1.0])
+
+
+def test_who_is_expected_is_waited_for(assessor: RememberingAssessor, image: np.ndarray) -> None:
+    worker = ModelWorker(lambda: assessor, Batching(gather_seconds=0.0, gather_share=1.0), Metrics())
+    worker._last_seconds, worker.expected = 1000.0, lambda: 2
     first, second = numbers(image, 10), numbers(image, 40)
     worker._queue.put(first)
-    worker._queue.put(second)
+    late = threading.Timer(0.05, worker._queue.put, [second])
+    late.start()
     assert worker._next_batch() == [first, second]
-    worker._queue.put(first)
-    begun = time.monotonic()
-    assert worker._next_batch() == [first]  # nobody else came
-    assert 0.9 < time.monotonic() - begun < 5.0
-    worker.expected = lambda: 1
-    worker._queue.put(second)
-    assert worker._next_batch() == [second]  # nobody else is expected: no wait
-    assert time.monotonic() - begun < 6.0
+    late.join()
