@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,38 +105,46 @@ def mixes(images: dict[str, np.ndarray]) -> dict[str, Mix]:
 
 
 def floors(model: str, images: dict[str, np.ndarray]) -> dict[str, float]:
-    """Per mix that is of one kind: 8 t(1) / t(8) of the model itself, without a server."""
-    from seagull_tune.infer.assessor import RegionAssessor
+    """Per mix that is of one kind: 8 t(1) / t(8) of the language model itself, without a server.
+
+    As in the server, the photograph is known and the regions are new.
+    """
+    from seagull_tune.infer.assessor import AskedRegions, RegionAssessor
     from seagull_tune.infer.chat import ChatSession
-    from seagull_tune.infer.generation import generate
+    from seagull_tune.records import Region
     from seagull_tune.regions.boxes import box_region
 
     assessor = RegionAssessor.from_pretrained(model)
     image = images[SCENES[0]]
     rng = random.Random(0)
-    regions = [box_region(random_box(rng, image), *image.shape[:2]) for _ in range(CLIENTS)]
-    sessions = []
-    for region in regions:
-        sessions.append(ChatSession(assessor, image))
-        sessions[-1].add_region(region)
 
-    def answer(count: int) -> None:
-        with assessor.running():
-            prompts = [s.prompt(s.turn(QUESTIONS[i % 2]), TOKENS) for i, s in enumerate(sessions[:count])]
-            generate(assessor.model, assessor.processor, prompts)
+    def regions(count: int) -> list[Region]:
+        return [box_region(random_box(rng, image), *image.shape[:2]) for _ in range(count)]
 
-    return {
-        "chat, four photographs": _ratio(answer),
-        "numbers, one photograph": _ratio(lambda count: assessor.assess(image, regions[:count])),
-    }
+    def chat(count: int) -> Callable[[], object]:
+        prompts = []
+        for i, region in enumerate(regions(count)):
+            session = ChatSession(assessor, image)
+            session.add_region(region)
+            prompts.append(session.prompt(session.turn(QUESTIONS[i % 2]), TOKENS))
+        return lambda: assessor.answer(prompts)
+
+    def numbers(count: int) -> Callable[[], object]:
+        asked = regions(count)
+        encoded = assessor.encode(image, asked)
+        return lambda: list(assessor.judge([AskedRegions(encoded, asked)]))
+
+    with assessor.running():
+        return {"chat, four photographs": _ratio(chat), "numbers, one photograph": _ratio(numbers)}
 
 
-def _ratio(work: Callable[[int], object]) -> float:
+def _ratio(prepare: Callable[[int], Callable[[], object]]) -> float:
     seconds: dict[int, list[float]] = {1: [], CLIENTS: []}
     for repeat in range(3):
         for count, times in seconds.items():
+            work = prepare(count)
             begun = time.perf_counter()
-            work(count)
+            work()
             if repeat:  # the first one warms up
                 times.append(time.perf_counter() - begun)
     one, many = (float(np.median(times)) for times in seconds.values())
@@ -199,21 +208,43 @@ def load(address: tuple[str, int], talks: Sequence[Talk], clients: int) -> tuple
         return time.perf_counter() - begun, answers
 
 
-def throughput(address: tuple[str, int], mix: Mix, count: int) -> tuple[float, float]:
-    """Requests per second of one client and of eight, taken in turn."""
-    rates: dict[int, list[float]] = {1: [], CLIENTS: []}
+@dataclass
+class Rate:
+    """What so many clients got: seconds and the server's processor seconds for all their requests."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @property
+    def a_second(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def cpu_each(self) -> float:
+        """Processor seconds of one request: what a busy machine does not change much."""
+        return self.cpu_seconds / self.requests
+
+
+def throughput(address: tuple[str, int], mix: Mix, count: int) -> tuple[Rate, Rate]:
+    """One client and eight, taken in turn."""
+    rates = {1: Rate(), CLIENTS: Rate()}
     _, first = load(address, [mix(random.Random(i)) for i in range(CLIENTS)], CLIENTS)
     length = max(map(len, first))  # requests of one talk
     for repeat in range(2):
-        for clients, found in rates.items():
+        for clients, rate in rates.items():
             share = max(clients, round(count / length / (2 if clients > 1 else 4)))
             talks = [mix(random.Random(1000 * repeat + 100 * clients + i)) for i in range(share)]
+            before = measured(address, "cpu_seconds_total")
             seconds, answers = load(address, talks, clients)
             wrong = [answer for talk in answers for answer in talk if answer[0] != 200]
             if wrong:
                 raise SystemExit(f"A good request was refused: {wrong[0]}")
-            found.append(sum(map(len, answers)) / seconds)
-    return float(np.mean(rates[1])), float(np.mean(rates[CLIENTS]))
+            rate.requests += sum(map(len, answers))
+            rate.seconds += seconds
+            rate.cpu_seconds += measured(address, "cpu_seconds_total") - before
+    return rates[1], rates[CLIENTS]
 
 
 def bad_requests(image: np.ndarray) -> list[Request]:
@@ -252,9 +283,9 @@ def endure(address: tuple[str, int], good: Mix, image: np.ndarray, count: int, c
     plan = [(True, next(good(rng))) if rng.random() < 0.4 else (False, rng.choice(bad)) for _ in range(count)]
     warm = count // 5
     _, first = load(address, [once(request) for _, request in plan[:warm]], CLIENTS)
-    before = resident(address)
+    before = measured(address, "resident_memory_bytes")
     seconds, rest = load(address, [once(request) for _, request in plan[warm:]], CLIENTS)
-    after = resident(address)
+    after = measured(address, "resident_memory_bytes")
     faults: Counter[str] = Counter()
     for (fine, request), ((status, body),) in zip(plan, [*first, *rest], strict=True):
         told = 400 <= status < 500 and bool(json.loads(body).get("error", {}).get("message"))
@@ -273,10 +304,10 @@ def endure(address: tuple[str, int], good: Mix, image: np.ndarray, count: int, c
     return kept
 
 
-def resident(address: tuple[str, int]) -> float:
-    """Resident memory of the server, in bytes."""
+def measured(address: tuple[str, int], name: str) -> float:
+    """A figure of the server's process: ``resident_memory_bytes``, ``cpu_seconds_total``."""
     text = send(address, ("/metrics", b""))[1].decode()
-    return float(text.partition("\nprocess_resident_memory_bytes ")[2].split()[0])
+    return float(text.partition(f"\nprocess_{name} ")[2].split()[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -298,16 +329,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         most = floors(chosen.model, images)
         for name, ratio in most.items():
             console.print(f"{name}: eight at once can be {ratio:.2f} times as fast, without a server")
-        table = Table("mix", "1 client, req/s", f"{CLIENTS} clients, req/s", "ratio", "most that batching can give")
+        table = Table(
+            "mix", "1 client, req/s", f"{CLIENTS} clients, req/s", "ratio", "most that batching can give",
+            "processor seconds a request", "ratio",
+        )  # fmt: skip
         best, kept = 0.0, True
         with server(chosen.model) as address:
             for name, mix in mixes(images).items():
                 one, many = throughput(address, mix, chosen.requests)
-                best = max(best, many / one)
-                console.print(f"{name}: {one:.2f} and {many:.2f} requests a second, {many / one:.2f} times")
-                table.add_row(
-                    name, f"{one:.2f}", f"{many:.2f}", f"{many / one:.2f}", f"{most[name]:.2f}" if name in most else "-"
+                ratio, cpu_ratio = many.a_second / one.a_second, one.cpu_each / many.cpu_each
+                best = max(best, ratio)
+                console.print(
+                    f"{name}: {one.a_second:.2f} and {many.a_second:.2f} requests a second, {ratio:.2f} times"
                 )
+                table.add_row(
+                    name, f"{one.a_second:.2f}", f"{many.a_second:.2f}", f"{ratio:.2f}",
+                    f"{most[name]:.2f}" if name in most else "-", f"{one.cpu_each:.2f}, {many.cpu_each:.2f}",
+                    f"{cpu_ratio:.2f}",
+                )  # fmt: skip
             console.print(table)
             console.print(f"Best mix: {best:.2f} (bar: {LEAST_RATIO})")
             if chosen.mixed:

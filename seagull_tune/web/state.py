@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from seagull_tune.errors import RegionError
-from seagull_tune.infer.chat import check_name
+from seagull_tune.infer.named_regions import check_name
 from seagull_tune.records import Region, RegionAssessment
 from seagull_tune.regions.masks import decode, resize_mask
 
