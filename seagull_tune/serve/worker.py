@@ -175,7 +175,7 @@ class ModelWorker:
 
     def _judged(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, list[RegionAssessment]]]:
         """Numbers for all regions of the jobs; a photograph that cannot be used ends its own jobs only."""
-        ready: list[tuple[Sequence[Job], AskedRegions]] = []
+        ready: list[tuple[list[Job], AskedRegions]] = []
         for together in _by_photograph(jobs):
             try:
                 ready.append((together, self._asked(together)))
