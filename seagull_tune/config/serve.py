@@ -60,7 +60,7 @@ class Batching(StrictModel):
     gather_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     photograph_bytes: Annotated[int, Field(ge=0)] = 256 << 20
     encoding_bytes: Annotated[int, Field(ge=0)] = 256 << 20
-    memory_bytes: Annotated[int, Field(ge=0)] = 128 << 20
+    memory_bytes: Annotated[int, Field(ge=0)] = 64 << 20
 
 
 class ServeConfig(Engine):
