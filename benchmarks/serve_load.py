@@ -4,8 +4,9 @@
 
 Throughput is measured for several mixes, because what batching can give depends on them. Before the server is started,
 the model itself is timed with one and with eight such requests at once: eight times the one over the eight is the most
-that any batching can reach on this machine ("floor"); the server's ratio is set beside it. Clients send the next
-request when the answer to the last has come; in every mix a single client meets the same caches as eight do.
+that batching gives on this machine ("floor"); the server's ratio is set beside it. Clients send the next request when
+the answer to the last has come. Every region is drawn anew, so that no request is found again as a whole; photographs
+and, in conversations, what was said before are, for a single client as for eight.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,11 @@ TOKENS = 32
 CHAT, ASSESS = "/v1/chat/completions", "/v1/assess"
 SCENES = ("astronaut", "chelsea", "coffee", "rocket")
 QUESTIONS = ("How is the quality of this region?", "Which distortions, and how severe, are there in this region?")
+TURNS = (*QUESTIONS, "How important is this region?", "Why is that so?")
 Request = tuple[str, bytes]
-Mix = Callable[[random.Random], Request]
+Talk = Generator[Request, bytes, None]
+"""What one client sends in turn; it is given the answer to each."""
+Mix = Callable[[random.Random], Talk]
 
 
 def photographs() -> dict[str, np.ndarray]:
@@ -67,66 +72,79 @@ def random_box(rng: random.Random, image: np.ndarray) -> list[int]:
 
 
 def mixes(images: dict[str, np.ndarray]) -> dict[str, Mix]:
-    """What clients ask, by name; boxes of numbers differ, so that none is found again; those of chats are fixed."""
+    """What clients ask, by name; boxes are drawn anew for every request, and for every conversation."""
     urls = {name: data_url(image) for name, image in images.items()}
-    boxes = {name: random_box(random.Random(name), image) for name, image in images.items()}
 
-    def assess(rng: random.Random, names: Sequence[str]) -> Request:
+    def assess(rng: random.Random, names: Sequence[str]) -> Talk:
         name = rng.choice(names)
         body = {"image": urls[name], "regions": [{"box": random_box(rng, images[name])}]}
-        return ASSESS, json.dumps(body).encode()
+        yield ASSESS, json.dumps(body).encode()
 
-    def chat(rng: random.Random, names: Sequence[str]) -> Request:
+    def chat(rng: random.Random, names: Sequence[str], questions: Sequence[str]) -> Talk:
         name = rng.choice(names)
-        content = [
-            {"type": "image_url", "image_url": {"url": urls[name]}},
-            {"type": "text", "text": rng.choice(QUESTIONS)},
-        ]
-        body = {
-            "model": "seagull-tune", "max_tokens": TOKENS, "regions": [{"box": boxes[name]}],
-            "messages": [{"role": "user", "content": content}],
-        }  # fmt: skip
-        return CHAT, json.dumps(body).encode()
+        regions = [{"box": random_box(rng, images[name])}]
+        picture = {"type": "image_url", "image_url": {"url": urls[name]}}
+        messages: list[dict[str, Any]] = []
+        for question in questions:
+            text = {"type": "text", "text": question}
+            messages.append({"role": "user", "content": [text] if messages else [picture, text]})
+            body = {"model": "seagull-tune", "max_tokens": TOKENS, "regions": regions, "messages": messages}
+            reply = yield CHAT, json.dumps(body).encode()
+            messages.append(json.loads(reply)["choices"][0]["message"])
+
+    def question(rng: random.Random) -> Talk:
+        return chat(rng, SCENES, [rng.choice(QUESTIONS)])
 
     return {
-        "chat, four photographs": lambda rng: chat(rng, SCENES),
+        "conversations of four turns": lambda rng: chat(rng, SCENES, TURNS),
+        "chat, four photographs": question,
         "numbers, one photograph": lambda rng: assess(rng, SCENES[:1]),
         "numbers, four photographs": lambda rng: assess(rng, SCENES),
-        "half chat, half numbers": lambda rng: (chat if rng.random() < 0.5 else assess)(rng, SCENES),
+        "half chat, half numbers": lambda rng: question(rng) if rng.random() < 0.5 else assess(rng, SCENES),
     }
 
 
 def floors(model: str, images: dict[str, np.ndarray]) -> dict[str, float]:
-    """Per mix that is of one kind: 8 t(1) / t(8) of the model itself, without a server."""
-    from seagull_tune.infer.assessor import RegionAssessor
+    """Per mix that is of one kind: 8 t(1) / t(8) of the language model itself, without a server.
+
+    As in the server, the photograph is known and the regions are new.
+    """
+    from seagull_tune.infer.assessor import AskedRegions, RegionAssessor
     from seagull_tune.infer.chat import ChatSession
-    from seagull_tune.infer.generation import generate
+    from seagull_tune.records import Region
     from seagull_tune.regions.boxes import box_region
 
     assessor = RegionAssessor.from_pretrained(model)
     image = images[SCENES[0]]
     rng = random.Random(0)
-    regions = [box_region(random_box(rng, image), *image.shape[:2]) for _ in range(CLIENTS)]
-    session = ChatSession(assessor, image)
-    session.add_region(regions[0])
 
-    def answer(count: int) -> None:
-        with assessor.running():
-            prompts = [session.prompt(session.turn(QUESTIONS[i % 2]), TOKENS) for i in range(count)]
-            generate(assessor.model, assessor.processor, prompts)
+    def regions(count: int) -> list[Region]:
+        return [box_region(random_box(rng, image), *image.shape[:2]) for _ in range(count)]
 
-    return {
-        "chat, four photographs": _ratio(answer),
-        "numbers, one photograph": _ratio(lambda count: assessor.assess(image, regions[:count])),
-    }
+    def chat(count: int) -> Callable[[], object]:
+        prompts = []
+        for i, region in enumerate(regions(count)):
+            session = ChatSession(assessor, image)
+            session.add_region(region)
+            prompts.append(session.prompt(session.turn(QUESTIONS[i % 2]), TOKENS))
+        return lambda: assessor.answer(prompts)
+
+    def numbers(count: int) -> Callable[[], object]:
+        asked = regions(count)
+        encoded = assessor.encode(image, asked)
+        return lambda: list(assessor.judge([AskedRegions(encoded, asked)]))
+
+    with assessor.running():
+        return {"chat, four photographs": _ratio(chat), "numbers, one photograph": _ratio(numbers)}
 
 
-def _ratio(work: Callable[[int], object]) -> float:
+def _ratio(prepare: Callable[[int], Callable[[], object]]) -> float:
     seconds: dict[int, list[float]] = {1: [], CLIENTS: []}
     for repeat in range(3):
         for count, times in seconds.items():
+            work = prepare(count)
             begun = time.perf_counter()
-            work(count)
+            work()
             if repeat:  # the first one warms up
                 times.append(time.perf_counter() - begun)
     one, many = (float(np.median(times)) for times in seconds.values())
@@ -170,28 +188,63 @@ def send(address: tuple[str, int], request: Request) -> tuple[int, bytes]:
         connection.close()
 
 
-def load(address: tuple[str, int], requests: Sequence[Request], clients: int) -> tuple[float, list[tuple[int, bytes]]]:
-    """Sends all requests, so many at a time; seconds, and the answers in order."""
+def hold(address: tuple[str, int], talk: Talk) -> list[tuple[int, bytes]]:
+    """Sends one request after the other; the answers. A refusal ends it."""
+    answers = [send(address, next(talk))]
+    while answers[-1][0] == 200:
+        try:
+            request = talk.send(answers[-1][1])
+        except StopIteration:
+            break
+        answers.append(send(address, request))
+    return answers
+
+
+def load(address: tuple[str, int], talks: Sequence[Talk], clients: int) -> tuple[float, list[list[tuple[int, bytes]]]]:
+    """So many clients, each of which takes the next talk when its last one has ended; seconds, and the answers."""
     with ThreadPoolExecutor(clients) as pool:
         begun = time.perf_counter()
-        answers = list(pool.map(lambda request: send(address, request), requests))
+        answers = list(pool.map(lambda talk: hold(address, talk), talks))
         return time.perf_counter() - begun, answers
 
 
-def throughput(address: tuple[str, int], mix: Mix, count: int) -> tuple[float, float]:
-    """Requests per second of one client and of eight, taken in turn."""
-    rates: dict[int, list[float]] = {1: [], CLIENTS: []}
-    load(address, [mix(random.Random(i)) for i in range(CLIENTS)], CLIENTS)
+@dataclass
+class Rate:
+    """What so many clients got: seconds and the server's processor seconds for all their requests."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @property
+    def a_second(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def cpu_each(self) -> float:
+        """Processor seconds of one request: what a busy machine does not change much."""
+        return self.cpu_seconds / self.requests
+
+
+def throughput(address: tuple[str, int], mix: Mix, count: int) -> tuple[Rate, Rate]:
+    """One client and eight, taken in turn."""
+    rates = {1: Rate(), CLIENTS: Rate()}
+    _, first = load(address, [mix(random.Random(i)) for i in range(CLIENTS)], CLIENTS)
+    length = max(map(len, first))  # requests of one talk
     for repeat in range(2):
-        for clients, found in rates.items():
-            share = max(clients, count // (2 if clients > 1 else 4))
-            requests = [mix(random.Random(1000 * repeat + 100 * clients + i)) for i in range(share)]
-            seconds, answers = load(address, requests, clients)
-            wrong = [answer for answer in answers if answer[0] != 200]
+        for clients, rate in rates.items():
+            share = max(clients, round(count / length / (2 if clients > 1 else 4)))
+            talks = [mix(random.Random(1000 * repeat + 100 * clients + i)) for i in range(share)]
+            before = measured(address, "cpu_seconds_total")
+            seconds, answers = load(address, talks, clients)
+            wrong = [answer for talk in answers for answer in talk if answer[0] != 200]
             if wrong:
                 raise SystemExit(f"A good request was refused: {wrong[0]}")
-            found.append(share / seconds)
-    return float(np.mean(rates[1])), float(np.mean(rates[CLIENTS]))
+            rate.requests += sum(map(len, answers))
+            rate.seconds += seconds
+            rate.cpu_seconds += measured(address, "cpu_seconds_total") - before
+    return rates[1], rates[CLIENTS]
 
 
 def bad_requests(image: np.ndarray) -> list[Request]:
@@ -218,18 +271,23 @@ def bad_requests(image: np.ndarray) -> list[Request]:
     ]  # fmt: skip
 
 
+def once(request: Request) -> Talk:
+    """A talk of one request."""
+    yield request
+
+
 def endure(address: tuple[str, int], good: Mix, image: np.ndarray, count: int, console: Console) -> bool:
     """Good and bad requests in turn; whether nothing broke, every bad one was told why, and memory stayed."""
     rng = random.Random(7)
     bad = bad_requests(image)
-    plan = [(True, good(rng)) if rng.random() < 0.4 else (False, rng.choice(bad)) for _ in range(count)]
+    plan = [(True, next(good(rng))) if rng.random() < 0.4 else (False, rng.choice(bad)) for _ in range(count)]
     warm = count // 5
-    _, first = load(address, [request for _, request in plan[:warm]], CLIENTS)
-    before = resident(address)
-    seconds, rest = load(address, [request for _, request in plan[warm:]], CLIENTS)
-    after = resident(address)
+    _, first = load(address, [once(request) for _, request in plan[:warm]], CLIENTS)
+    before = measured(address, "resident_memory_bytes")
+    seconds, rest = load(address, [once(request) for _, request in plan[warm:]], CLIENTS)
+    after = measured(address, "resident_memory_bytes")
     faults: Counter[str] = Counter()
-    for (fine, request), (status, body) in zip(plan, [*first, *rest], strict=True):
+    for (fine, request), ((status, body),) in zip(plan, [*first, *rest], strict=True):
         told = 400 <= status < 500 and bool(json.loads(body).get("error", {}).get("message"))
         if status != 200 if fine else not told:
             faults[f"{'good' if fine else 'bad'} request {request[1][:60]!r}: {status} {body[:80]!r}"] += 1
@@ -246,10 +304,10 @@ def endure(address: tuple[str, int], good: Mix, image: np.ndarray, count: int, c
     return kept
 
 
-def resident(address: tuple[str, int]) -> float:
-    """Resident memory of the server, in bytes."""
+def measured(address: tuple[str, int], name: str) -> float:
+    """A figure of the server's process: ``resident_memory_bytes``, ``cpu_seconds_total``."""
     text = send(address, ("/metrics", b""))[1].decode()
-    return float(text.partition("\nprocess_resident_memory_bytes ")[2].split()[0])
+    return float(text.partition(f"\nprocess_{name} ")[2].split()[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -271,16 +329,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         most = floors(chosen.model, images)
         for name, ratio in most.items():
             console.print(f"{name}: eight at once can be {ratio:.2f} times as fast, without a server")
-        table = Table("mix", "1 client, req/s", f"{CLIENTS} clients, req/s", "ratio", "most that batching can give")
+        table = Table(
+            "mix", "1 client, req/s", f"{CLIENTS} clients, req/s", "ratio", "most that batching can give",
+            "processor seconds a request", "ratio",
+        )  # fmt: skip
         best, kept = 0.0, True
         with server(chosen.model) as address:
             for name, mix in mixes(images).items():
                 one, many = throughput(address, mix, chosen.requests)
-                best = max(best, many / one)
-                console.print(f"{name}: {one:.2f} and {many:.2f} requests a second, {many / one:.2f} times")
-                table.add_row(
-                    name, f"{one:.2f}", f"{many:.2f}", f"{many / one:.2f}", f"{most[name]:.2f}" if name in most else "-"
+                ratio, cpu_ratio = many.a_second / one.a_second, one.cpu_each / many.cpu_each
+                best = max(best, ratio)
+                console.print(
+                    f"{name}: {one.a_second:.2f} and {many.a_second:.2f} requests a second, {ratio:.2f} times"
                 )
+                table.add_row(
+                    name, f"{one.a_second:.2f}", f"{many.a_second:.2f}", f"{ratio:.2f}",
+                    f"{most[name]:.2f}" if name in most else "-", f"{one.cpu_each:.2f}, {many.cpu_each:.2f}",
+                    f"{cpu_ratio:.2f}",
+                )  # fmt: skip
             console.print(table)
             console.print(f"Best mix: {best:.2f} (bar: {LEAST_RATIO})")
             if chosen.mixed:

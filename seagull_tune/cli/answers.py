@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,6 +37,11 @@ from seagull_tune.cli.query import (
     segmenter_of,
 )
 from seagull_tune.errors import RegionError
+
+if TYPE_CHECKING:
+    from seagull_tune.config.answer import AnswerConfig
+    from seagull_tune.infer.chat import ChatSession
+    from seagull_tune.regions.parse import RegionQuery
 
 Photograph = Annotated[Path, typer.Argument(metavar="IMAGE", help="A photograph.")]
 
@@ -87,12 +92,28 @@ def ask(
             f"  region: {about}",
         )
         return
-    from seagull_tune.images import read_image
-    from seagull_tune.infer.chat import ChatSession, check_question
-    from seagull_tune.regions.boxes import box_region
+    from seagull_tune.infer.questions import check_question
 
     if question or not as_json:
         check_question(question)
+    session = _session_about(image, query, settings)
+    if as_json:
+        typer.echo(session.ask_in_json(question).model_dump_json())
+        return
+    session.ask(question, on_text=show_piece, max_new_tokens=settings.max_new_tokens)
+    typer.echo()
+
+
+def _session_about(image: Path, query: RegionQuery, settings: AnswerConfig) -> ChatSession:
+    """A session about the one region that is named, or the whole image.
+
+    Raises:
+        RegionError: several were named.
+    """
+    from seagull_tune.images import read_image
+    from seagull_tune.infer.chat import ChatSession
+    from seagull_tune.regions.boxes import box_region
+
     pixels = read_image(image, settings.max_pixels)
     height, width = pixels.shape[:2]
     if query.empty:
@@ -104,11 +125,7 @@ def ask(
         raise RegionError(f"{len(found)} regions were named; `ask` is about one. Use `seagull-tune chat` for several.")
     session = ChatSession(load_assessor(settings), pixels)
     session.add_region(found[0])
-    if as_json:
-        typer.echo(session.ask_in_json(question).model_dump_json())
-        return
-    session.ask(question, on_text=show_piece, max_new_tokens=settings.max_new_tokens)
-    typer.echo()
+    return session
 
 
 def show_piece(text: str) -> None:

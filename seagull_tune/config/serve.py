@@ -41,19 +41,26 @@ class ServeLimits(StrictModel):
 
 
 class Batching(StrictModel):
-    """How requests that wait are answered together.
+    """How requests that wait are answered together, and what is kept for those to come.
 
     Attributes:
         requests: most requests that are taken from the queue at once.
-        gather_seconds: how long a batch waits for others that are still being read.
-        encodings: photographs with their regions whose encodings are kept.
+        gather_seconds: how long a batch waits at least for others that are expected: those that are still being read,
+            and as many as came last time.
+        gather_share: it waits as long as this share of the time that the last batch took, where that is longer (at most
+            a second): what misses a batch waits for all of it.
         photograph_bytes: pixels that are kept, so that a photograph that comes again is not decoded again.
+        encoding_bytes: what the vision side made of photographs.
+        memory_bytes: what the language model made of prompts, and of photographs that numbers were asked about: so much
+            for each of both.
     """
 
     requests: Annotated[int, Field(ge=1)] = 16
     gather_seconds: Annotated[float, Field(ge=0, le=1)] = 0.05
-    encodings: Annotated[int, Field(ge=0)] = 64
+    gather_share: Annotated[float, Field(ge=0, le=1)] = 0.2
     photograph_bytes: Annotated[int, Field(ge=0)] = 256 << 20
+    encoding_bytes: Annotated[int, Field(ge=0)] = 256 << 20
+    memory_bytes: Annotated[int, Field(ge=0)] = 64 << 20
 
 
 class ServeConfig(Engine):

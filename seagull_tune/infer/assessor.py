@@ -1,14 +1,17 @@
 """The region assessor: one photograph, many regions, numbers and words. The photograph is encoded once.
 
 Regions go through the vision side and the language model in chunks, so that memory does not grow with their number.
+Regions of several photographs may share the chunks of the language model.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,10 @@ from torch import Tensor
 from seagull_tune.data.processor import SeagullProcessor, to_device, visual_tensors
 from seagull_tune.errors import ConfigError, RegionError
 from seagull_tune.images import read_image
+from seagull_tune.infer.generation import Answer, Prompt, generate
 from seagull_tune.infer.grammar import JsonGrammar
+from seagull_tune.infer.memory import PromptMemory
+from seagull_tune.infer.prefix import SharedPrefix
 from seagull_tune.infer.scoring import ScoreReader, direct_scores
 from seagull_tune.instructions.converse import question_parts, system_message
 from seagull_tune.instructions.parsing import parse_answer
@@ -34,6 +40,7 @@ from seagull_tune.regions.masks import MAX_REGIONS, decode_all
 TEXT_TASK = "description"
 JSON_TASK = "json_answer"
 _MAX_TEXT_TOKENS = 72
+_MEMORY_BYTES = 64 << 20  # a conversation of a few turns with a small model; a server says for itself what it spends
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,28 @@ class EncodedPhotograph:
         grid: (1, N, C) what the image tokens are made of.
         tokens: (R, T, D) region tokens, at the extractor's own scale.
         size: (height, width) that the tower saw.
+        maps: the tower's maps, finest first: where further regions of the photograph start.
     """
 
     grid: Tensor
     tokens: Tensor
     size: tuple[int, int]
+    maps: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class AskedRegions:
+    """Regions of one photograph that are to be judged.
+
+    Attributes:
+        encoded: the photograph and the regions after the vision side.
+        regions: in the same order.
+        described: indices of those that are also put into words.
+    """
+
+    encoded: EncodedPhotograph
+    regions: Sequence[Region]
+    described: Sequence[int] = ()
 
 
 class RegionAssessor:
@@ -61,6 +85,9 @@ class RegionAssessor:
         bf16: run the language model in bfloat16: faster on recent processors, scores move in the third digit.
         chunk: regions that are read together; bounds memory.
         calibration: applied to what the language model says; None leaves it raw, and nothing abstains.
+
+    Attributes:
+        memory: prompts of conversations that were read, so that a next question does not read its history again.
     """
 
     def __init__(
@@ -78,6 +105,7 @@ class RegionAssessor:
         self.name = name if calibration is None else f"{name}{CALIBRATED}{calibration.digest}"
         self.prompts = prompts if prompts is not None else load_prompts()
         self.bf16, self.chunk = bf16, chunk
+        self.memory = PromptMemory(_MEMORY_BYTES)
         if bf16:
             # Converted once: autocast would convert every frozen weight again at every step.
             model.language_model.to(torch.bfloat16)
@@ -140,45 +168,79 @@ class RegionAssessor:
         pixels = read_image(Path(image)) if isinstance(image, str | Path) else image
         with self.running():
             encoded = self.encode(pixels, regions)
-            scores, _ = self.listen(encoded)
-            direct = direct_scores(self.model.judge_regions(encoded.tokens))
             described = list(range(len(regions))) if text is True else sorted(set(text or ()))
             if described and not 0 <= described[0] <= described[-1] < len(regions):
                 raise RegionError(f"Texts are wanted of the regions {described}; allowed: 0 to {len(regions) - 1}.")
-            texts = dict(zip(described, self.describe(encoded, described), strict=True))
+            (answers,) = self.judge([AskedRegions(encoded, regions, described)])
+        return answers
+
+    def judge(self, asked: Sequence[AskedRegions]) -> Iterator[list[RegionAssessment]]:
+        """Judges encoded regions of several photographs, ``chunk`` at a time; each as it is judged alone.
+
+        Call it within :meth:`running`.
+
+        Args:
+            asked: per photograph.
+
+        Yields:
+            Per photograph, its regions' assessments in their order, as soon as its texts are written.
+        """
+        heard = self.listen([item.encoded for item in asked])
+        for item, (scores, _) in zip(asked, heard, strict=True):
+            yield self._answers(item, scores)
+
+    def _answers(self, asked: AskedRegions, scores: Sequence[Scores]) -> list[RegionAssessment]:
+        """The language model's scores of one photograph's regions, with all that belongs to an answer."""
+        direct = direct_scores(self.model.judge_regions(asked.encoded.tokens))
+        texts = dict(zip(asked.described, self.describe(asked.encoded, asked.described), strict=True))
         answers = [
             RegionAssessment(
                 region=region, scores=s, direct=d, text=texts.get(index, ""),
                 unparsable=index in texts and parse_answer(TEXT_TASK, texts[index], self.prompts) is None,
-                model_id=self.name, resolution=encoded.size,
+                model_id=self.name, resolution=asked.encoded.size,
             )
-            for index, (region, s, d) in enumerate(zip(regions, scores, direct, strict=True))
+            for index, (region, s, d) in enumerate(zip(asked.regions, scores, direct, strict=True))
         ]  # fmt: skip
         return answers if self.calibration is None else calibrate(answers, self.calibration)
 
-    def listen(self, encoded: EncodedPhotograph) -> tuple[list[Scores], Tensor]:
-        """The language model's scores, ``chunk`` regions at a time, all from one reading of the photograph.
+    def listen(self, encoded: Sequence[EncodedPhotograph]) -> list[tuple[list[Scores], Tensor]]:
+        """The language model's scores, ``chunk`` regions at a time; every photograph is read once.
 
         Returns:
-            Scores; and what they are read from: last hidden states, averaged over the places, (R, D).
+            Per photograph: scores; and what they are read from: last hidden states, averaged over the places, (R, D).
         """
-        prefix = self._reader.open(self.model.project_image(encoded.grid))
-        tokens = self.loud_tokens(encoded)
+        prefixes = [self.open(photograph) for photograph in encoded]
+        loud = [self.loud_tokens(photograph) for photograph in encoded]
+        owners = [owner for owner, tokens in enumerate(loud) for _ in tokens]
+        together = torch.cat(loud)
         # Made once: a tensor that stays after each chunk would lie between the chunks' memory, and keep it from reuse.
-        thoughts = tokens.new_empty((len(tokens), tokens.shape[-1]))
+        thoughts = together.new_empty((len(together), together.shape[-1]))
         scores: list[Scores] = []
-        for chunk, thought in zip(tokens.split(self.chunk), thoughts.split(self.chunk), strict=True):
-            heard = self._reader.listen(prefix, chunk)
+        for first in range(0, len(owners), self.chunk):
+            some = slice(first, first + self.chunk)
+            rows = Counter(owners[some])  # in the order of the photographs
+            prefix = SharedPrefix.side_by_side([prefixes[owner] for owner in rows], list(rows.values()))
+            heard = self._reader.listen(prefix, together[some])
             scores += self._reader.judge(heard)
-            thought.copy_(heard.mean(dim=1))
-        return scores, thoughts
+            thoughts[some] = heard.mean(dim=1)
+        rest = iter(scores)
+        return [(list(islice(rest, len(part))), part) for part in thoughts.split([len(tokens) for tokens in loud])]
+
+    def open(self, encoded: EncodedPhotograph) -> SharedPrefix:
+        """The language model's memory of a photograph, which its regions' questions continue."""
+        return self._reader.open(self.model.project_image(encoded.grid))
 
     def loud_tokens(self, encoded: EncodedPhotograph) -> Tensor:
         """Region tokens at the language model's scale, (R, T, D)."""
         return self.model.speak_regions(encoded.tokens)
 
-    def encode(self, image: np.ndarray, regions: Sequence[Region]) -> EncodedPhotograph:
+    def encode(
+        self, image: np.ndarray, regions: Sequence[Region], maps: Sequence[Tensor] | None = None
+    ) -> EncodedPhotograph:
         """Runs the vision side for a photograph uint8 (H, W, 3) and its regions.
+
+        Args:
+            maps: of an earlier encoding of the photograph; None lets the tower look at it.
 
         Raises:
             DataError, RegionError: as :meth:`assess`.
@@ -186,16 +248,17 @@ class RegionAssessor:
         check_regions(regions, *image.shape[:2])
         # Tokens that depend on the other regions would change with the chunk: such an extractor reads one at a time.
         step = 1 if self.model.mfe.mixes_regions else self.chunk
-        maps: Sequence[Sequence[Tensor]] = []
+        seen: Sequence[Sequence[Tensor]] = [] if maps is None else [maps]
         tokens: list[Tensor] = []
         for first in range(0, len(regions), step):
             masks = decode_all(regions[first : first + step])
             inputs = to_device(visual_tensors([self.processor.visual(image, masks)]), self.device)
             pixels = inputs.pop("pixel_values")
-            maps = maps or self.model.vision_tower(pixels)
-            front = self.model.observe(maps, **inputs)
+            seen = seen or self.model.vision_tower(pixels)
+            front = self.model.observe(seen, **inputs)
             tokens.append(self.model.encode_regions(front))
-        return EncodedPhotograph(front.grid, torch.cat(tokens), (int(pixels[0].shape[-2]), int(pixels[0].shape[-1])))
+        size = (int(pixels[0].shape[-2]), int(pixels[0].shape[-1]))
+        return EncodedPhotograph(front.grid, torch.cat(tokens), size, seen[0])
 
     def describe(self, encoded: EncodedPhotograph, chosen: Sequence[int]) -> list[str]:
         """The model's own words about some regions of an encoded photograph, greedily chosen, ``chunk`` at a time.
@@ -204,6 +267,14 @@ class RegionAssessor:
             chosen: indices of the regions.
         """
         return self._say(encoded, chosen, self.question(TEXT_TASK))
+
+    def answer(self, prompts: Sequence[Prompt], grammar: JsonGrammar | None = None) -> list[Answer]:
+        """Greedy answers to prompts of conversations, in their order; call it within :meth:`running`.
+
+        Args:
+            prompts, grammar: as of :func:`~seagull_tune.infer.generation.generate`.
+        """
+        return generate(self.model, self.processor, prompts, grammar, self.memory)
 
     def answer_in_json(self, image: np.ndarray | str | Path, regions: Sequence[Region]) -> list[JsonAnswer]:
         """The model's own JSON about regions of one photograph, in their order; a grammar keeps it valid.

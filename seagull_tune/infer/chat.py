@@ -6,53 +6,26 @@ become the regions themselves (``<region N>``, see :func:`~seagull_tune.instruct
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from seagull_tune.errors import LimitError, RegionError, did_you_mean
+from seagull_tune.errors import LimitError, RegionError
 from seagull_tune.images import MAX_PIXELS, read_image
 from seagull_tune.infer.assessor import JSON_TASK, EncodedPhotograph, RegionAssessor
 from seagull_tune.infer.comparison import Comparison, aspect_of, compare
-from seagull_tune.infer.generation import Answer, Prompt, generate
-from seagull_tune.infer.grammar import JsonGrammar
+from seagull_tune.infer.generation import Answer, Prompt
 from seagull_tune.infer.history import photograph_of, read_history, write_history
+from seagull_tune.infer.named_regions import NamedRegions
 from seagull_tune.infer.questions import check_question, mark_regions
 from seagull_tune.instructions.converse import free_turn, system_message
 from seagull_tune.instructions.structured import JsonAnswer, read_json_answer
 from seagull_tune.records import Message, Part, Region, RegionAssessment
 from seagull_tune.regions.boxes import box_region
 
-MAX_NAME = 40
-"""Most characters of a region's name."""
-
 DEFAULT_NEW_TOKENS = 128
-
-_NAME = re.compile(r"[^\W_](?:[\w .-]*[^\W_])?")
-
-
-def check_name(name: str, taken: Sequence[str]) -> str:
-    """The name of a region, without surrounding blanks.
-
-    Args:
-        name: as it was typed.
-        taken: names of the other regions.
-
-    Raises:
-        RegionError: it is taken, whatever the case of its letters, or cannot be a name.
-    """
-    name = name.strip()
-    if len(name) > MAX_NAME or not _NAME.fullmatch(name):
-        raise RegionError(
-            f"{name[: MAX_NAME + 10]!r} cannot name a region; allowed: letters, digits, blanks, '.', '_' and '-', "
-            f"with a letter or digit at both ends, at most {MAX_NAME} characters."
-        )
-    if name.lower() in (known.lower() for known in taken):
-        raise RegionError(f"There is a region {name!r} already; choose another name.")
-    return name
 
 
 class ChatSession:
@@ -78,27 +51,25 @@ class ChatSession:
         self.image = read_image(image) if isinstance(image, str | Path) else image
         given = source if isinstance(image, np.ndarray) else image
         self.source = None if given is None else Path(given)
-        self._regions: list[Region] = []
-        self._names: list[str] = []
+        self._named = NamedRegions(*self.image.shape[:2])
         self._turns: list[Message] = []
         self._encoded: EncodedPhotograph | None = None
         self._assessed: dict[int, RegionAssessment] = {}
-        self._current: int | None = None
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """The regions of the conversation, in the order in which they were added."""
-        return tuple(self._regions)
+        return tuple(self._named.regions)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Their names, all different."""
-        return tuple(self._names)
+        return tuple(self._named.names)
 
     @property
     def current(self) -> str | None:
         """Name of the region that a question without any region is about; None is the whole image."""
-        return None if self._current is None else self._names[self._current]
+        return None if self._named.current is None else self._named.names[self._named.current]
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -119,15 +90,7 @@ class ChatSession:
         Raises:
             RegionError: another size than the photograph, or a name that is taken or cannot be one.
         """
-        height, width = self.image.shape[:2]
-        if (region.height, region.width) != (height, width):
-            raise RegionError(
-                f"The region belongs to an image of {region.width}x{region.height} pixels; this has {width}x{height}."
-            )
-        chosen = check_name(name.strip() or f"region {len(self._regions) + 1}", self._names)
-        self._regions.append(region)
-        self._names.append(chosen)
-        self._current = len(self._regions) - 1
+        chosen = self._named.add(region, name)
         self._encoded = None
         if known is not None:
             self._assessed[self._current] = known
@@ -142,9 +105,7 @@ class ChatSession:
         Raises:
             RegionError: another number of names, or a name that is there twice or cannot be one.
         """
-        if len(names) != len(self._regions):
-            raise RegionError(f"{len(names)} names for {len(self._regions)} regions; one each is needed.")
-        self._names = [check_name(name, names[:index]) for index, name in enumerate(names)]
+        self._named.rename(names)
 
     def use(self, region: str | int | None) -> None:
         """Makes a region the current one: by name, by number (from 1, as shown), or None for the whole image.
@@ -152,7 +113,7 @@ class ChatSession:
         Raises:
             RegionError: there is no such region.
         """
-        self._current = None if region is None else self._index_of(region)
+        self._named.current = None if region is None else self._named.index_of(region)
 
     def reset(self) -> None:
         """Forgets the turns; photograph and regions stay."""
@@ -190,7 +151,7 @@ class ChatSession:
 
         try:
             with self.assessor.running():
-                answer = self._answer(self.prompt(turn, max_new_tokens, gather))
+                (answer,) = self.assessor.answer([self.prompt(turn, max_new_tokens, gather)])
         except KeyboardInterrupt:
             # What was seen stays part of the conversation, so that the next question may refer to it.
             if "".join(seen).strip():
@@ -208,11 +169,13 @@ class ChatSession:
         Raises:
             DataError, RegionError: as :meth:`ask`.
         """
-        about = self._current if region is None else self._index_of(region)
+        about = self._named.current if region is None else self._named.index_of(region)
         check_question(question)
         phrases = self.assessor.prompts.region_phrases if about is not None else ()
-        marked = mark_regions(question, self._names, phrases, about)
-        return free_turn(marked, about, self.assessor.prompts, with_image=not self._turns, n_regions=len(self._regions))
+        marked = mark_regions(question, self._named.names, phrases, about)
+        return free_turn(
+            marked, about, self.assessor.prompts, with_image=not self._turns, n_regions=len(self._named.regions)
+        )
 
     def prompt(
         self,
@@ -222,7 +185,8 @@ class ChatSession:
         cancelled: Callable[[], bool] | None = None,
         on_end: Callable[[Answer], None] | None = None,
     ) -> Prompt:
-        """The whole conversation and a next question, ready for :func:`~seagull_tune.infer.generation.generate`.
+        """The whole conversation and a next question, ready for
+        :meth:`~seagull_tune.infer.assessor.RegionAssessor.answer`.
 
         Several sessions of one assessor may be answered at once that way. Call it within ``assessor.running()``.
 
@@ -249,9 +213,6 @@ class ChatSession:
         """Makes a question (of :meth:`turn`) and its answer part of the conversation."""
         self._turns += [turn, Message("assistant", (Part(text=answer),))]
 
-    def _answer(self, prompt: Prompt, grammar: JsonGrammar | None = None) -> Answer:
-        return generate(self.assessor.model, self.assessor.processor, [prompt], grammar)[0]
-
     def ask_in_json(self, question: str = "", region: str | int | None = None) -> JsonAnswer:
         """Asks for JSON about a region; a grammar keeps the answer valid. Both become part of the conversation.
 
@@ -263,7 +224,7 @@ class ChatSession:
             DataError, RegionError: as :meth:`ask`; or there is no region, or no question for JSON in the prompts.
             MissingDependencyError: xgrammar is not installed.
         """
-        about = self._current if region is None else self._index_of(region)
+        about = self._named.current if region is None else self._named.index_of(region)
         if not question:
             if about is None:
                 raise RegionError("JSON is about a region; add one first, or name one.")
@@ -271,7 +232,7 @@ class ChatSession:
             question = self.assessor.prompts.task(JSON_TASK).questions[0].replace("{region}", mark)
         turn, grammar = self.turn(question, region), self.assessor.json_grammar
         with self.assessor.running():
-            answer = self._answer(self.prompt(turn, grammar.max_new_tokens), grammar)
+            (answer,) = self.assessor.answer([self.prompt(turn, grammar.max_new_tokens)], grammar)
         self.remember(turn, answer.text)
         return read_json_answer(answer.text)
 
@@ -281,12 +242,12 @@ class ChatSession:
         Raises:
             RegionError: there is no such region, or none at all.
         """
-        wanted = range(len(self._regions)) if region is None else (self._index_of(region),)
+        wanted = range(len(self._named.regions)) if region is None else (self._named.index_of(region),)
         if not wanted:
             raise RegionError("The conversation has no region yet; add one first, for example /box 10,20,200,300.")
         new = [index for index in wanted if index not in self._assessed]
         if new:
-            answers = self.assessor.assess(self.image, [self._regions[index] for index in new])
+            answers = self.assessor.assess(self.image, [self._named.regions[index] for index in new])
             self._assessed.update(zip(new, answers, strict=True))
         return [self._assessed[index] for index in wanted]
 
@@ -303,11 +264,11 @@ class ChatSession:
             RegionError: there is no such region, or it is the same one twice.
             ConfigError: there is no such aspect.
         """
-        one, other = self._index_of(first), self._index_of(second)
+        one, other = self._named.index_of(first), self._named.index_of(second)
         if one == other:
-            raise RegionError(f"A comparison needs two regions; {self._names[one]!r} was named twice.")
+            raise RegionError(f"A comparison needs two regions; {self._named.names[one]!r} was named twice.")
         answers = (self.assess(one + 1)[0], self.assess(other + 1)[0])
-        return compare(*answers, names=(self._names[one], self._names[other]), aspect=aspect)
+        return compare(*answers, names=(self._named.names[one], self._named.names[other]), aspect=aspect)
 
     def evidence(self, question: str) -> Comparison | None:
         """The numbers behind a question about two regions ("which is blurrier, face or sky?"): the first two that it
@@ -323,8 +284,8 @@ class ChatSession:
             DataError: it cannot be written.
         """
         write_history(
-            Path(file), self.image, self.source, self.assessor.name, self._regions, self._names, self._current,
-            self._turns,
+            Path(file), self.image, self.source, self.assessor.name, self._named.regions, self._named.names,
+            self._named.current, self._turns,
         )  # fmt: skip
 
     @classmethod
@@ -357,29 +318,16 @@ class ChatSession:
                 session.add_region(region, region.name)
         except RegionError as error:
             raise RegionError(f"{path}: {error}") from error
-        session._current = None if history.current is None else history.current - 1
+        session._named.current = None if history.current is None else history.current - 1
         session._turns = history.messages()
         return session
-
-    def _index_of(self, region: str | int) -> int:
-        if isinstance(region, str) and not region.strip().isdecimal():
-            names = [name.lower() for name in self._names]
-            if region.strip().lower() in names:
-                return names.index(region.strip().lower())
-            hint = did_you_mean(region, self._names) if self._names else " The conversation has none yet."
-            raise RegionError(f"There is no region {region!r}.{hint}")
-        number = int(region)
-        if not 1 <= number <= len(self._regions):
-            known = f"1 to {len(self._regions)}" if self._regions else "none yet"
-            raise RegionError(f"There is no region {number}; regions of this conversation: {known}.")
-        return number - 1
 
     def _photograph(self) -> EncodedPhotograph:
         """The vision side's result, computed anew only when regions were added."""
         if self._encoded is None:
             height, width = self.image.shape[:2]
             # The front needs a region; without one, the whole image stands in and is never mentioned.
-            regions: Sequence[Region] = self._regions or [box_region((0, 0, width, height), height, width)]
+            regions: Sequence[Region] = self._named.regions or [box_region((0, 0, width, height), height, width)]
             self._encoded = self.assessor.encode(self.image, regions)
         return self._encoded
 

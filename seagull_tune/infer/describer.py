@@ -194,7 +194,7 @@ class RegionDescriber:
         with assessor.running():
             encoded = assessor.encode(image, regions)
             # Raw: a calibration that is fitted later must not change what a scorer was trained to read.
-            scores, embedding = assessor.listen(encoded)
+            ((scores, embedding),) = assessor.listen([encoded])
             direct = direct_scores(assessor.model.judge_regions(encoded.tokens))
             if self.text == "generated":
                 texts = assessor.describe(encoded, range(len(regions)))

@@ -1,10 +1,15 @@
 """Greedy answers to several prompts at once, each streamed, limited and stopped by itself.
 
 Prompts of different lengths are padded on the left, so that all of them end where their answers begin; a padded prompt
-is answered as it is alone. transformers' ``generate`` does the work; what differs between the rows (pieces of text,
-longest answer, somebody who went away) is in one stopping criterion, which it asks after every token.
+is answered as it is alone. What a memory recalls of a prompt is not read again; it stands before the rest, padded by
+itself. transformers' ``generate`` does the work; what differs between the rows (pieces of text, longest answer,
+somebody who went away) is in one stopping criterion, which it asks after every token.
 
-Legend: B prompts, L tokens of the longest prompt, t tokens generated so far, D width of the language model.
+    row 0:  . . r r r | . s s s
+    row 1:  r r r r r | s s s s      r recalled, s read now, . padding
+    row 2:  . . . . . | . . s s
+
+Legend: B prompts, L columns of the padded prompts, t tokens generated so far, D width of the language model.
 """
 
 from __future__ import annotations
@@ -15,10 +20,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList, TextStreamer
+from transformers import DynamicCache, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from seagull_tune.data.processor import SeagullProcessor
 from seagull_tune.infer.grammar import JsonGrammar
+from seagull_tune.infer.memory import PromptMemory, Recollection, recalled_cache
 from seagull_tune.model.modeling import SeagullForConditionalGeneration
 
 EndReason = Literal["stop", "length", "cancelled"]
@@ -58,6 +64,7 @@ def generate(
     processor: SeagullProcessor,
     prompts: Sequence[Prompt],
     grammar: JsonGrammar | None = None,
+    memory: PromptMemory | None = None,
 ) -> list[Answer]:
     """Greedy answers, in the order of the prompts. Runs without gradients where the caller sees to that.
 
@@ -65,28 +72,54 @@ def generate(
         model, processor: the tuned model.
         prompts: at least one.
         grammar: what every answer keeps to; then none may be cancelled.
+        memory: what was read before, by this model; prompts and answers are added to it.
     """
     tokenizer = processor.tokenizer
-    embeddings, mask = _padded([prompt.embeddings for prompt in prompts])
+    if memory is not None and not memory.serves(model.config.text_config):
+        memory = None
+    recalled = [Recollection() if memory is None else memory.recall(prompt.embeddings) for prompt in prompts]
+    embeddings, mask = _padded([prompt.embeddings for prompt in prompts], [item.length for item in recalled])
+    cache = None if memory is None else recalled_cache(recalled)
     rows = _Rows(prompts, tokenizer)
     model.generate(
-        inputs_embeds=embeddings, attention_mask=mask, do_sample=False,
+        inputs_embeds=embeddings, attention_mask=mask, past_key_values=cache, do_sample=False,
         max_new_tokens=max(prompt.max_new_tokens for prompt in prompts),
         stopping_criteria=StoppingCriteriaList([rows]), eos_token_id=tokenizer.eos_token_id,
         pad_token_id=processor.padding_id, logits_processor=None if grammar is None else grammar.processors(),
     )  # fmt: skip
+    if memory is not None and cache is not None:
+        words = model.get_input_embeddings()
+        for index, row in enumerate(rows.rows):
+            _keep(memory, cache, index, mask, prompts[index].embeddings, words(row.said.to(mask.device)))
     return [row.answer() for row in rows.rows]
 
 
-def _padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Prompts (L_i, D) -> (B, L, D), zeros on the left, and the attention mask (B, L) that hides them."""
-    longest = max(len(prompt) for prompt in prompts)
+def _padded(prompts: Sequence[Tensor], recalled: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Prompts (L_i, D) -> (B, L, D), zeros on the left, and the attention mask (B, L) that hides them.
+
+    Args:
+        recalled: per prompt, how many tokens of it stand in the columns of what is recalled, which come first and whose
+            embeddings nobody reads.
+    """
+    before = max(recalled)
+    longest = before + max(len(prompt) - known for prompt, known in zip(prompts, recalled, strict=True))
     embeddings = prompts[0].new_zeros(len(prompts), longest, prompts[0].shape[-1])
     mask = torch.zeros(len(prompts), longest, dtype=torch.long, device=embeddings.device)
-    for row, prompt in enumerate(prompts):
-        embeddings[row, longest - len(prompt) :] = prompt
-        mask[row, longest - len(prompt) :] = 1
+    for row, (prompt, known) in enumerate(zip(prompts, recalled, strict=True)):
+        rest = prompt[known:]
+        embeddings[row, longest - len(rest) :] = rest
+        mask[row, longest - len(rest) :] = 1
+        mask[row, before - known : before] = 1
     return embeddings, mask
+
+
+def _keep(memory: PromptMemory, cache: DynamicCache, row: int, mask: Tensor, prompt: Tensor, answer: Tensor) -> None:
+    """Keeps what was read in a row: its prompt (L_i, D), and the tokens of its answer (t, D) that were read in turn."""
+    width = mask.shape[1]
+    read = answer[: cache.get_seq_length() - width]  # the last token of the longest answer was never read
+    places = mask[row].nonzero()[:, 0]
+    columns = torch.cat([places, torch.arange(width, width + len(read), device=places.device)])
+    memory.keep(torch.cat([prompt, read.to(prompt.dtype)]), cache, row, columns)
 
 
 class _Rows(StoppingCriteria):
@@ -127,6 +160,11 @@ class _Row:
             self._pieces.end()
             if self._prompt.on_end is not None:
                 self._prompt.on_end(self.answer())
+
+    @property
+    def said(self) -> Tensor:
+        """The tokens so far, (t,) int64."""
+        return torch.tensor(self._ids, dtype=torch.long)
 
     def answer(self) -> Answer:
         """The answer so far."""

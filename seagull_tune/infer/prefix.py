@@ -1,6 +1,7 @@
 """One shared prefix, many questions: the picture is read once, and a tree of questions about each region in one pass.
 
 What a question says before it comes to its region is the same for every region: it is read once too, with the prefix.
+Regions of several pictures share the pass as well; each continues the prefix of its own picture.
 
 Legend: Q regions, T tokens of the prefix, S tokens of the tree, C of them common to all regions, N places that are
 read, D width.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -81,16 +82,24 @@ class _LentLayer(DynamicLayer):
     """One layer's memory of the prefix, lent to a batch: what is read after it goes to the attention and is not kept.
 
     So a prefix is never copied for later, and a chunk of regions needs the memory of one layer instead of all.
+
+    Args:
+        layers: the same layer's memory of one prefix per picture.
+        counts: how many rows of the batch continue each of them, in this order; None: one picture, any number of rows.
     """
 
-    def __init__(self, layer: DynamicLayer) -> None:
+    def __init__(self, layers: Sequence[DynamicLayer], counts: Sequence[int] | None = None) -> None:
         super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self.keys, self.values = layer.keys, layer.values
+        self.lazy_initialization(layers[0].keys, layers[0].values)
+        self.keys, self.values = layers[0].keys, layers[0].values
+        self.lenders, self._counts = layers, counts
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of the prefix, then those of the batch (Q, heads, S, D)."""
-        before = [memory.expand(len(key_states), -1, -1, -1) for memory in (self.keys, self.values)]
+        counts = [len(key_states)] if self._counts is None else self._counts
+        keys = [layer.keys.expand(count, -1, -1, -1) for layer, count in zip(self.lenders, counts, strict=True)]
+        values = [layer.values.expand(count, -1, -1, -1) for layer, count in zip(self.lenders, counts, strict=True)]
+        before = [rows[0] if len(rows) == 1 else torch.cat(rows) for rows in (keys, values)]
         return torch.cat([before[0], key_states], dim=-2), torch.cat([before[1], value_states], dim=-2)
 
 
@@ -124,7 +133,32 @@ class SharedPrefix:
             past_key_values=DynamicCache(), use_cache=True,
         )  # fmt: skip
         self._cache = DynamicCache()
-        self._cache.layers = [_LentLayer(layer) for layer in read.past_key_values.layers]
+        self._cache.layers = [_LentLayer([layer]) for layer in read.past_key_values.layers]
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes to keep it."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers)
+
+    @property
+    def _layers(self) -> list[_LentLayer]:
+        return self._cache.layers  # type: ignore[return-value]
+
+    @classmethod
+    def side_by_side(cls, prefixes: Sequence[Self], counts: Sequence[int]) -> Self:
+        """The prefixes of several pictures as one, so that regions of all of them are read in one batch.
+
+        Args:
+            prefixes: with one tree, each of one picture.
+            counts: how many regions of each picture a batch holds, picture after picture.
+        """
+        joined = cls.__new__(cls)
+        joined._model, joined._tree, joined._depth = prefixes[0]._model, prefixes[0]._tree, prefixes[0]._depth
+        joined._cache = DynamicCache()
+        joined._cache.layers = [
+            _LentLayer(layers, counts) for layers in zip(*(p._layers for p in prefixes), strict=True)
+        ]
+        return joined
 
     def read(self, embeddings: Tensor, places: Sequence[int]) -> Tensor:
         """Continues the prefix with the tree for several regions; the prefix stays as it is.

@@ -22,7 +22,7 @@ from seagull_tune.records import Region
 from seagull_tune.regions.boxes import box_region, parse_box, parse_point, parse_polygon, validate_point
 from seagull_tune.regions.masks import from_polygon, from_rle
 from seagull_tune.regions.parse import RegionSource
-from seagull_tune.serve.photographs import PixelCache
+from seagull_tune.serve.photographs import ByteCache
 from seagull_tune.serve.refusals import TOO_LARGE, RefusedRequestError
 from seagull_tune.serve.requests import ChatMessage, ImagePart, RegionInput
 
@@ -40,7 +40,7 @@ class InputReader:
 
     def __init__(self, limits: ServeLimits, segmenter: RegionSource, kept_bytes: int) -> None:
         self._limits, self._segmenter = limits, segmenter
-        self._pixels = PixelCache(kept_bytes)
+        self._pixels: ByteCache[str, np.ndarray] = ByteCache(kept_bytes)
         self._one_at_a_time = threading.Lock()
 
     def photograph(self, url: str, param: str) -> np.ndarray:
@@ -70,7 +70,7 @@ class InputReader:
         if pixels is None:
             pixels = decode_image(data, param, self._limits.pixels)
             pixels.flags.writeable = False  # several requests read it
-            pixels = self._pixels.put(digest, pixels)
+            pixels = self._pixels.put(digest, pixels, pixels.nbytes)
         return pixels
 
     def regions(self, image: np.ndarray, inputs: Sequence[RegionInput], take_all: bool) -> list[Region]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -88,6 +89,7 @@ class Metrics:
             lines.append(f"{PREFIX}_generated_tokens_total {self._tokens}")
         for name, (meaning, read) in sorted(self._gauges.items()):
             lines += [*_heading(name, "gauge", meaning), f"{PREFIX}_{name} {read():g}"]
+        lines += ["# TYPE process_cpu_seconds_total counter", f"process_cpu_seconds_total {time.process_time():.3f}"]
         resident = resident_bytes()
         if resident is not None:
             lines += ["# TYPE process_resident_memory_bytes gauge", f"process_resident_memory_bytes {resident}"]

@@ -1,8 +1,8 @@
 """The one thread that owns the model: it takes what waits, groups it, and answers it together.
 
-Numbers: requests about one photograph become one call, so that its picture and the shared text are read once, and a
-region that several ask about is judged once. Conversations: all that wait are generated as one padded batch, as long as
-the longest of them; an answer that ends earlier is given at once.
+Numbers: all regions that are asked about share the passes of the language model; each photograph and the shared text
+are read once, and a region that several ask about is judged once. Conversations: all that wait are generated as one
+padded batch, as long as the longest of them; an answer that ends earlier is given at once.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from seagull_tune.config.serve import Batching
 from seagull_tune.errors import SeagullError
+from seagull_tune.infer.assessor import AskedRegions
 from seagull_tune.infer.chat import ChatSession
-from seagull_tune.infer.generation import Answer, Prompt, generate
+from seagull_tune.infer.generation import Answer, Prompt
 from seagull_tune.records import Region, RegionAssessment
 from seagull_tune.serve.jobs import AssessJob, ChatJob, ChatResult, Job
 from seagull_tune.serve.metrics import Metrics
@@ -25,6 +26,8 @@ from seagull_tune.serve.photographs import RememberingAssessor
 from seagull_tune.serve.refusals import NOT_READY, TIMED_OUT, RefusedRequestError, refusal_of
 
 State = Literal["loading", "ready", "failed", "stopped"]
+
+_MOST_GATHERING = 1.0  # seconds
 
 
 class ModelWorker:
@@ -57,7 +60,7 @@ class ModelWorker:
         self._load, self._batching, self._metrics, self._on_failure = load, batching, metrics, on_failure
         self._queue: queue.Queue[Job | None] = queue.Queue()
         self._current: list[Job] = []
-        self._last_size = 1
+        self._last_size, self._last_seconds = 1, 0.0
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -112,28 +115,32 @@ class ModelWorker:
                 return  # whoever started the server says it in one sentence
             raise
         assessor = self._assessor
-        assessor.max_encodings = self._batching.encodings
-        self._metrics.gauge("encodings_found", "Encodings that were there when wanted.", lambda: assessor.hits)
-        self._metrics.gauge("encodings_made", "Encodings that were not.", lambda: assessor.misses)
+        assessor.remember(self._batching.encoding_bytes, self._batching.memory_bytes)
+        memory = assessor.memory
+        self._metrics.gauge("encodings_found", "Regions whose encoding was there when wanted.", lambda: assessor.hits)
+        self._metrics.gauge("encodings_made", "Regions whose encoding was not.", lambda: assessor.misses)
+        self._metrics.gauge("prompt_tokens_recalled", "Tokens of prompts that were known.", lambda: memory.recalled)
+        self._metrics.gauge("prompt_tokens_read", "Tokens of prompts that had to be read.", lambda: memory.read)
         self.model_id = assessor.name
         if self.state == "loading":
             self.state = "ready"
         while (batch := self._next_batch()) is not None:
+            begun = time.monotonic()
             self._current = [job for job in batch if not _too_late(job)]
             self._answer([job for job in self._current if isinstance(job, AssessJob)], self._assess)
             self._answer([job for job in self._current if isinstance(job, ChatJob)], self._chat)
-            self._current = []
+            self._current, self._last_seconds = [], time.monotonic() - begun
         self._refuse_waiting()
 
     def _next_batch(self) -> list[Job] | None:
         """What waits, at least one job; None at the end.
 
         Requests that are still being read are waited for, for a moment; and after a batch of several, as many are
-        likely to come again at once.
+        likely to come again at once. The moment is short beside the time that a batch takes.
         """
         batch: list[Job] = []
         item = self._queue.get()
-        until = time.monotonic() + self._batching.gather_seconds
+        until = time.monotonic() + gathering_seconds(self._batching, self._last_seconds)
         while item is not None and self.state != "stopped":
             batch.append(item)
             if len(batch) >= self._batching.requests:
@@ -163,35 +170,34 @@ class ModelWorker:
                 job.fail(refusal_of(error) if isinstance(error, SeagullError) else error)
 
     def _assess(self, jobs: Sequence[Job]) -> None:
+        for job, answers in self._judged(jobs):
+            job.finish(answers)
+
+    def _judged(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, list[RegionAssessment]]]:
+        """Numbers for all regions of the jobs; a photograph that cannot be used ends its own jobs only."""
+        ready: list[tuple[list[Job], AskedRegions]] = []
         for together in _by_photograph(jobs):
-            found = self._judge(together)
-            for job, answers in zip(together, found, strict=True):
-                job.finish(answers)
+            try:
+                ready.append((together, self._asked(together)))
+            except SeagullError as error:
+                for job in together:
+                    job.fail(refusal_of(error))
+        if not ready:
+            return
+        found = self._assessor.judge([asked for _, asked in ready])
+        for (together, asked), answers in zip(ready, found, strict=True):
+            known = {region.counts: answer for region, answer in zip(asked.regions, answers, strict=True)}
+            for job in together:
+                yield job, [_as_asked(known[region.counts], job, region) for region in job.regions]
 
-    def _judge(self, jobs: Sequence[Job]) -> list[list[RegionAssessment]]:
-        """Numbers for all regions of jobs about one photograph, each region once."""
-        places: dict[str, int] = {}
-        regions: list[Region] = []
-        described: set[int] = set()
-        for job in jobs:
-            for region in job.regions:
-                if region.counts not in places:
-                    places[region.counts] = len(regions)
-                    regions.append(region)
-                if isinstance(job, AssessJob) and job.text:
-                    described.add(places[region.counts])
-        answers = self._assessor.assess(jobs[0].image, regions, described)
-        return [
-            [self._as_asked(answers[places[region.counts]], job, index) for index, region in enumerate(job.regions)]
-            for job in jobs
-        ]
-
-    @staticmethod
-    def _as_asked(answer: RegionAssessment, job: Job, index: int) -> RegionAssessment:
-        """The answer to one of several who asked about a region: with its name for it, in words if it wants them."""
-        wanted = isinstance(job, AssessJob) and job.text
-        text, unparsable = (answer.text, answer.unparsable) if wanted else ("", False)
-        return replace(answer, region=job.regions[index], text=text, unparsable=unparsable)
+    def _asked(self, jobs: Sequence[Job]) -> AskedRegions:
+        """All regions of jobs about one photograph, each once, after the vision side."""
+        regions = {region.counts: region for job in jobs for region in job.regions}
+        in_words = {region.counts for job in jobs if _wants_words(job) for region in job.regions}
+        encoded = self._assessor.encode(jobs[0].image, list(regions.values()))
+        return AskedRegions(
+            encoded, list(regions.values()), [place for place, counts in enumerate(regions) if counts in in_words]
+        )
 
     def _chat(self, jobs: Sequence[Job]) -> None:
         ready: dict[ChatJob, Prompt] = {}
@@ -201,11 +207,12 @@ class ModelWorker:
                 ready[job] = self._prompt(job)
             except SeagullError as error:
                 job.fail(refusal_of(error, "messages"))
-        if not ready:
-            return
-        numbers = dict(self._numbers([job for job in ready if job.numbers and job.regions]))
-        prompts = [self._ending(job, prompt, numbers.get(job, [])) for job, prompt in ready.items()]
-        generate(self._assessor.model, self._assessor.processor, prompts)
+        numbers = dict(self._judged([job for job in ready if job.numbers and job.regions]))
+        prompts = [
+            self._ending(job, prompt, numbers.get(job, [])) for job, prompt in ready.items() if not job.future.done()
+        ]
+        if prompts:
+            self._assessor.answer(prompts)
 
     def _ending(self, job: ChatJob, prompt: Prompt, numbers: list[RegionAssessment]) -> Prompt:
         """The prompt, whose answer goes to the job as soon as it ends."""
@@ -220,10 +227,6 @@ class ModelWorker:
                 job.fail(RefusedRequestError("The answer took too long.", TIMED_OUT, "timeout"))
 
         return replace(prompt, on_end=end)
-
-    def _numbers(self, jobs: Sequence[Job]) -> Iterable[tuple[Job, list[RegionAssessment]]]:
-        for together in _by_photograph(jobs):
-            yield from zip(together, self._judge(together), strict=True)
 
     def _prompt(self, job: ChatJob) -> Prompt:
         session = ChatSession(self._assessor, job.image)
@@ -259,8 +262,23 @@ def _too_late(job: Job) -> bool:
     return unwanted
 
 
+def gathering_seconds(batching: Batching, last_seconds: float) -> float:
+    """How long a batch waits for requests that are expected, after one that took ``last_seconds``."""
+    return max(batching.gather_seconds, min(_MOST_GATHERING, batching.gather_share * last_seconds))
+
+
+def _wants_words(job: Job) -> bool:
+    return isinstance(job, AssessJob) and job.text
+
+
+def _as_asked(answer: RegionAssessment, job: Job, region: Region) -> RegionAssessment:
+    """The answer to one of several who asked about a region: with its name for it, in words if it wants them."""
+    text, unparsable = (answer.text, answer.unparsable) if _wants_words(job) else ("", False)
+    return replace(answer, region=region, text=text, unparsable=unparsable)
+
+
 def _by_photograph(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs in groups about one photograph each, in the order of their first; equal files are one array (PixelCache)."""
+    """Jobs in groups about one photograph each, in the order of their first; equal files are one array (ByteCache)."""
     groups: dict[int, list[Job]] = {}
     for job in jobs:
         groups.setdefault(id(job.image), []).append(job)

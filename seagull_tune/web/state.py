@@ -16,7 +16,7 @@ import numpy as np
 
 from seagull_tune.config.exchange import Scale
 from seagull_tune.errors import RegionError
-from seagull_tune.infer.chat import check_name
+from seagull_tune.infer.named_regions import check_name
 from seagull_tune.records import Region, RegionAssessment
 from seagull_tune.regions.masks import decode, resize_mask
 from seagull_tune.rsa.scorer import Explanation

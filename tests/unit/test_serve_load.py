@@ -11,7 +11,8 @@ from benchmarks import serve_load
 def test_mixes_are_requests_about_boxes_inside() -> None:
     images = serve_load.photographs()
     for mix in serve_load.mixes(images).values():
-        path, body = mix(random.Random(1))
+        talk = mix(random.Random(1))
+        path, body = next(talk)
         values = json.loads(body)
         assert path in (serve_load.CHAT, serve_load.ASSESS)
         x0, y0, x1, y1 = values["regions"][0]["box"]
@@ -24,3 +25,12 @@ def test_mixes_are_requests_about_boxes_inside() -> None:
 def test_every_kind_of_bad_request_differs() -> None:
     bad = serve_load.bad_requests(serve_load.photographs()["chelsea"])
     assert len({body for _, body in bad}) == len(bad) >= 20
+
+
+def test_a_conversation_carries_its_answers() -> None:
+    talk = serve_load.mixes(serve_load.photographs())["conversations of four turns"](random.Random(3))
+    first = json.loads(next(talk)[1])
+    said = {"role": "assistant", "content": "Good."}
+    second = json.loads(talk.send(json.dumps({"choices": [{"message": said}]}).encode())[1])
+    assert second["messages"][:2] == [*first["messages"], said] and second["regions"] == first["regions"]
+    assert second["messages"][2]["content"] == [{"type": "text", "text": serve_load.TURNS[1]}]

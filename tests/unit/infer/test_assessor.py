@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import LlamaConfig
 
 from seagull_tune.errors import CheckpointError, ConfigError, DataError, RegionError
-from seagull_tune.infer.assessor import RegionAssessor
+from seagull_tune.infer.assessor import AskedRegions, RegionAssessor
 from seagull_tune.instructions.converse import free_question
 from seagull_tune.levels import DISTORTION_TYPES, QUALITY_LEVELS
 from seagull_tune.model.checkpoint import model_id, save_checkpoint
@@ -118,6 +118,46 @@ def test_chunks_bound_memory_and_change_nothing(
         for first, second in zip(found, assessed, strict=True):
             _assert_close(first, second)
             assert first.text == second.text
+
+
+def test_photographs_together_as_alone(
+    folder: Path, assessed: list[RegionAssessment], image: np.ndarray, regions: list[Region]
+) -> None:
+    """Two photographs of different sizes; with chunks of 3, one chunk holds regions of both."""
+    other = np.ascontiguousarray(skimage.data.coffee()[:150, :100])
+    boxes = [box_region((0, 0, 60, 70), 150, 100), box_region((30, 20, 100, 150), 150, 100)]
+    for chunk in (3, 32):
+        assessor = RegionAssessor.from_pretrained(folder, chunk=chunk)
+        want = [assessed, assessor.assess(other, boxes)]
+        with assessor.running():
+            asked = [
+                AskedRegions(assessor.encode(image, regions), regions, [1]),
+                AskedRegions(assessor.encode(other, boxes), boxes),
+            ]
+            found = list(assessor.judge(asked))
+        assert [len(answers) for answers in found] == [len(regions), 2]
+        for answers, alone in zip(found, want, strict=True):
+            for first, second in zip(answers, alone, strict=True):
+                assert first.region == second.region and first.resolution == second.resolution
+                _assert_close(first, second)
+        assert [answer.text for answer in found[0]] == ["", assessed[1].text, *[""] * (len(regions) - 2)]
+
+
+def test_an_earlier_look_of_the_tower_is_taken_over(
+    assessor: RegionAssessor, image: np.ndarray, regions: list[Region]
+) -> None:
+    calls: list[int] = []
+    handle = assessor.model.vision_tower.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        with assessor.running():
+            first = assessor.encode(image, regions[:1])
+            later = assessor.encode(image, regions, first.maps)
+            anew = assessor.encode(image, regions)
+    finally:
+        handle.remove()
+    assert len(calls) == 2 and later.size == anew.size
+    torch.testing.assert_close(later.tokens, anew.tokens, rtol=0, atol=1e-5)
+    torch.testing.assert_close(later.grid, anew.grid, rtol=0, atol=1e-5)
 
 
 def test_order_overlap_and_repetition_change_nothing(

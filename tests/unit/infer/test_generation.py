@@ -48,7 +48,7 @@ def test_padded_logits_equal_those_alone(tiny: Model, embeddings: list[torch.Ten
     from seagull_tune.infer.generation import _padded
 
     model, _ = tiny
-    padded, mask = _padded(embeddings)
+    padded, mask = _padded(embeddings, [0, 0, 0])
     inputs = model.prepare_inputs_for_generation(
         torch.zeros(len(embeddings), 0, dtype=torch.long), inputs_embeds=padded, attention_mask=mask,
         is_first_iteration=True,

@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from seagull_tune.infer.chat import ChatSession
 from seagull_tune.infer.serialise import assessment_to_dict
 from seagull_tune.regions.boxes import box_region
-from seagull_tune.serve.photographs import PixelCache, RememberingAssessor
+from seagull_tune.serve.photographs import RememberingAssessor
 from tests.unit.serve.conftest import ask, data_url
 
 BOXES = [[10, 20, 90, 120], [0, 0, 200, 160], [100, 0, 190, 60], [5, 5, 60, 60]]
@@ -168,12 +168,21 @@ def test_the_same_photograph_is_decoded_and_encoded_once(
         assert assessor.misses == before
 
 
-def test_pixels_are_kept_within_a_bound() -> None:
-    cache = PixelCache(1000)
-    arrays = {str(i): np.zeros((10, 10, 3), np.uint8) for i in range(5)}
-    for key, array in arrays.items():
-        assert cache.put(key, array) is array
-    assert [cache.get(key) is not None for key in arrays] == [False, False, True, True, True]
-    assert cache.put("4", np.zeros((1, 1, 3), np.uint8)) is arrays["4"]
-    big = np.zeros((20, 20, 3), np.uint8)
-    assert cache.put("big", big) is big and cache.get("big") is None
+def test_a_conversation_goes_on_where_it_was(
+    serving: Callable, assessor: RememberingAssessor, url: str, image: np.ndarray
+) -> None:
+    """The history is not read again, and the answer is that of a session which reads all of it."""
+    messages = ask(url, "How is the face?")["messages"]
+    with serving() as client:
+        for question in ("Why is that so?", "And how sharp is it?"):
+            said = client.post("/v1/chat/completions", json=ask(url) | {"messages": messages}).json()
+            messages = [*messages, said["choices"][0]["message"], {"role": "user", "content": question}]
+        known, read = assessor.memory.recalled, assessor.memory.read
+        last = client.post("/v1/chat/completions", json=ask(url) | {"messages": messages}).json()
+        known, read = assessor.memory.recalled - known, assessor.memory.read - read
+        assert f"seagull_tune_prompt_tokens_recalled {assessor.memory.recalled}" in client.get("/metrics").text
+    assert known + read == last["usage"]["prompt_tokens"] and known > 2 * read
+    with serving({"batching": {"memory_bytes": 0}}) as client:
+        anew = client.post("/v1/chat/completions", json=ask(url) | {"messages": messages}).json()
+        assert assessor.memory.recalled == 0 and assessor.memory.n_bytes == 0
+    assert anew["choices"] == last["choices"] and anew["usage"] == last["usage"]
