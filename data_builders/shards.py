@@ -219,7 +219,10 @@ def open_photograph(source: SourceImage, task: ShardTask) -> Iterator[tuple[Imag
     height, width = photograph.shape[:2]
     for view in views_of(height, width, config.max_side, config.tile_side):
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
-        require_min_size(image, MIN_SIDE, source.path)
+        changed = (
+            "" if image.shape[:2] == (height, width) else f" ({width}x{height}), cut or shrunk by max_side, tile_side"
+        )
+        require_min_size(image, MIN_SIDE, f"{source.path}{changed}")
         regions = regions_of(source, (height, width), view, developed(image), config.regions)
         if config.regions.boxes:
             rng = np.random.default_rng(seed_of(config.seed, source.image_id + view.suffix, "boxes"))
