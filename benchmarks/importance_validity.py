@@ -31,11 +31,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_builders.calibrate import built_in_photographs, folder_photographs
 from data_builders.labelers import make_labeler
 from data_builders.labelers.maps import METRICS
 from data_builders.progress import progress_bar
 from data_builders.sampler import draw_recipe
+from data_builders.severity_fit import built_in_photographs, folder_photographs
 from seagull_tune.config.base import load_config
 from seagull_tune.config.data import BuildConfig
 from seagull_tune.config.labels import LabelSource

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, groupby
+from operator import itemgetter
 
 import numpy as np
 import pyarrow.compute as pc
@@ -119,7 +120,8 @@ def outliers(labels: Labels) -> Iterator[tuple[int, str]]:
 def near_duplicates(
     records: Mapping[str, ImageRecord], hashes: Mapping[str, int], limits: Plausibility
 ) -> Iterator[str]:
-    """Photographs of different splits that look alike, one sentence each. Flat pictures (hash 0) are left out.
+    """Photographs of different splits that look alike: a sentence for each of the earlier split. Flat pictures (hash 0)
+    are left out.
 
     Args:
         records: image id -> row.
@@ -133,10 +135,16 @@ def near_duplicates(
     for left, right in combinations(SPLITS, 2):
         names, others = by_split[left], by_split[right]
         bits = [np.array([hashes[name] for name in side], np.uint64) for side in (names, others)]
-        for i, j, distance in near_pairs(bits[0], bits[1], limits.near_distance):
-            a, b = records[names[i]], records[others[j]]
-            if a.scene_id != b.scene_id and a.sha256 != b.sha256:  # those are leaks, and problems
+        for i, pairs in groupby(near_pairs(bits[0], bits[1], limits.near_distance), key=itemgetter(0)):
+            a, alike = records[names[i]], []
+            for _, j, distance in pairs:
+                b = records[others[j]]
+                if a.scene_id != b.scene_id and a.sha256 != b.sha256:  # those are leaks, and problems
+                    alike.append((distance, b.image_id))
+            if alike:
+                distance, nearest = min(alike)
+                more = f", as do {len(alike) - 1} others of {right}" if len(alike) > 1 else ""
                 yield (
-                    f"{a.image_id!r} ({left}) and {b.image_id!r} ({right}) look alike ({distance} of 64 bits of their "
-                    "perceptual hashes differ): if they show one scene, put them into one split (split.scenes)."
+                    f"{a.image_id!r} ({left}) and {nearest!r} ({right}) look alike ({distance} of 64 bits of their "
+                    f"perceptual hashes differ){more}: if they show one scene, put them into one split (split.scenes)."
                 )

@@ -20,7 +20,7 @@ import numpy as np
 from data_builders.rater_screening import RaterFigures, Ratings, Screening, screen
 from seagull_tune.config.exchange import RatingTable, Scale
 from seagull_tune.errors import DataError, did_you_mean
-from seagull_tune.files import atomic_write_text, why_not_written
+from seagull_tune.files import atomic_write_text, is_unicode, why_not_written
 from seagull_tune.records import OpinionScore
 from seagull_tune.values import number_of
 
@@ -192,7 +192,7 @@ def _lines(path: Path, table: RatingTable) -> Iterator[tuple[int, Mapping[str, A
             if text.strip():
                 try:
                     value = json.loads(text)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise DataError(f"{path}, line {number}: not JSON ({error}).") from error
                 if not isinstance(value, dict):
                     raise DataError(f"{path}, line {number}: {text.strip()[:60]!r}; an object is needed.")
@@ -215,6 +215,8 @@ def _rating(line: Mapping[str, Any], table: RatingTable) -> tuple[str, str, str,
         text = "" if value is None else str(value).strip()
         if not text:
             raise DataError(f"the {what} is missing.")
+        if not is_unicode(text):
+            raise DataError(f"the {what} is {text!a}, which is no Unicode text.")
         texts.append(text)
     score = number_of(line[table.score], "the score")
     scale = table.scale

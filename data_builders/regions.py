@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def regions_of(
         DataError, CheckpointError: the label map or SAM's checkpoint cannot be used.
     """
     if config.dir is not None:  # the method is label_maps: the configuration checks it
-        found = load_region_dir(config.dir, Path(source.source).stem, *photograph_size)
+        found = load_region_dir(region_folder(source, config.dir), Path(source.source).stem, *photograph_size)
         regions = found if view.crop_xyxy is None and photograph_size == image.shape[:2] else _in_view(found, view)
     else:
         try:
@@ -81,12 +81,20 @@ def drawn_boxes(height: int, width: int, config: RegionSource, rng: np.random.Ge
     return regions
 
 
+def region_folder(source: SourceImage, folder: Path) -> Path:
+    """Where the label map of a photograph lies: in the sub-folder that is called like the photograph's own, else in
+    ``folder`` itself; there never if several photographs have its stem, since one map cannot be of all of them."""
+    stem_repeats = source.image_id != Path(source.source).stem
+    beside = folder / PurePosixPath(source.source).parent
+    return beside if stem_repeats or beside.is_dir() else folder
+
+
 def label_map_file(source: SourceImage, config: RegionSource) -> Path | None:
     """The label map of a photograph; None where there is none, or the method is another."""
     if config.dir is None:
         return None
     try:
-        return find_region_file(config.dir, Path(source.source).stem)
+        return find_region_file(region_folder(source, config.dir), Path(source.source).stem)
     except RegionError:
         if not config.dir.is_dir():
             raise

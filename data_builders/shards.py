@@ -52,6 +52,10 @@ from seagull_tune.regions.windows import MaskWindows
 from seagull_tune.segment.base import by_area
 
 PARTIAL_SUFFIX = ".partial"
+_GO_ON = (
+    "Finished shards are kept: make room (or repair the folder's rights), then run the same build again; it goes on "
+    "where it was."
+)
 MIN_SIDE = 32
 """Smallest side of an image, in pixels: below it no region has any structure to judge."""
 
@@ -175,8 +179,13 @@ def build_shard(task: ShardTask) -> ShardSummary:
     return summary
 
 
-def write_table(table: pa.Table, target: Path) -> None:
+def write_table(table: pa.Table, target: Path, remedy: str = _GO_ON) -> None:
     """Write a Parquet file that appears whole or not at all, and outlives a power cut once it is there.
+
+    Args:
+        table: its content.
+        target: the file; its folder is made.
+        remedy: what to do where it cannot be written.
 
     Raises:
         DataError: it cannot be written.
@@ -190,10 +199,7 @@ def write_table(table: pa.Table, target: Path) -> None:
         os.replace(staging, target)
     except OSError as error:
         staging.unlink(missing_ok=True)
-        raise DataError(
-            f"{target} cannot be written: {why_not_written(error)}. Finished shards are kept: make room (or repair the "
-            "folder's rights), then run the same build again; it goes on where it was."
-        ) from error
+        raise DataError(f"{target} cannot be written: {why_not_written(error)}. {remedy}") from error
 
 
 def _build_photograph(source: SourceImage, task: ShardTask) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -219,7 +225,10 @@ def open_photograph(source: SourceImage, task: ShardTask) -> Iterator[tuple[Imag
     height, width = photograph.shape[:2]
     for view in views_of(height, width, config.max_side, config.tile_side):
         image = view_of(photograph, view.crop_xyxy, view.height, view.width)
-        require_min_size(image, MIN_SIDE, source.path)
+        changed = (
+            "" if image.shape[:2] == (height, width) else f" ({width}x{height}), cut or shrunk by max_side, tile_side"
+        )
+        require_min_size(image, MIN_SIDE, f"{source.path}{changed}")
         regions = regions_of(source, (height, width), view, developed(image), config.regions)
         if config.regions.boxes:
             rng = np.random.default_rng(seed_of(config.seed, source.image_id + view.suffix, "boxes"))

@@ -22,6 +22,7 @@ from seagull_tune.data.schema import (
     image_from_row,
     load_image,
     load_picture,
+    missing_values,
     open_tables,
     read_manifest,
     recipe_from_rows,
@@ -101,10 +102,10 @@ def validate_dataset(
 ) -> ValidationReport:
     """Check every row of a data set.
 
-    Images: ids differ, regions decode to the stored area and box, the photograph is there, unchanged and of the stored
-    size. Samples: ids differ, the image exists, one label per region, labels in range and consistent with the recipe,
-    variants and parameters known, region indices exist, picture files as recorded. Splits: no scene and no photograph
-    in two. Counts: as recorded. Prompts: nothing for the linter to find. Warnings: see
+    Values: none is missing. Images: ids differ, regions decode to the stored area and box, the photograph is there,
+    unchanged and of the stored size. Samples: ids differ, the image exists, one label per region, labels in range and
+    consistent with the recipe, variants and parameters known, region indices exist, picture files as recorded. Splits:
+    no scene and no photograph in two. Counts: as recorded. Prompts: nothing for the linter to find. Warnings: see
     :mod:`data_builders.plausibility`.
 
     Args:
@@ -152,6 +153,10 @@ def _warnings(
     yield from (Problem(samples.where(row), reason) for row, reason in outliers(labels))
 
 
+def _missing(where: str, names: list[str]) -> Problem:
+    return Problem(where, f"{', '.join(names)}: a value is missing (null), and one is needed.")
+
+
 def _rows(table: RowTable) -> Iterator[tuple[int, dict[str, Any]]]:
     """All rows with their numbers; a block at a time, so that memory stays small."""
     number = 0
@@ -176,8 +181,12 @@ def _check_images(
         hashes: gets the perceptual hash of every photograph that can be read; None reads none.
     """
     records: dict[str, ImageRecord] = {}
+    missing = missing_values(table.table)
     for number, row in _rows(table):
         where = table.where(number)
+        if number in missing:
+            problems.append(_missing(where, missing[number]))
+            continue
         try:
             record = image_from_row(row)
         except (SeagullError, TypeError, KeyError) as error:
@@ -220,8 +229,12 @@ def _check_samples(
 ) -> None:
     seen: set[str] = set()
     pairs: dict[str, list[tuple[str, str]]] = {}
+    missing = missing_values(table.table)
     for number, row in _rows(table):
         where = table.where(number)
+        if number in missing:
+            problems.append(_missing(where, missing[number]))
+            continue
         if row["pair_id"] is not None:
             pairs.setdefault(row["pair_id"], []).append((where, row["image_id"]))
         if row["sample_id"] in seen:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from seagull_tune.errors import DataError, RegionError
+from seagull_tune.files import is_unicode
 from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES, level_deviation
 
 
@@ -39,6 +40,8 @@ class Region:
     def __post_init__(self) -> None:
         if self.area <= 0:
             raise RegionError(f"Region {self.name!r} is empty: a region needs at least one pixel.")
+        if not is_unicode(self.name):
+            raise RegionError(f"The name {self.name!a} of a region is no Unicode text; it cannot be stored.")
 
 
 @dataclass(frozen=True)

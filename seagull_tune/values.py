@@ -7,6 +7,9 @@ from typing import Any
 
 from seagull_tune.errors import DataError
 
+_SHOWN = 80
+"""Most characters of a value that a message quotes."""
+
 
 def number_of(value: Any, what: str) -> float:
     """A finite number, from JSON or from text.
@@ -16,8 +19,16 @@ def number_of(value: Any, what: str) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{what} is {value!r}; a number is needed.") from None
+    except (TypeError, ValueError, OverflowError):  # the last: a whole number of more than 308 digits
+        raise DataError(f"{what} is {shown(value)}; a number is needed.") from None
     if isinstance(value, bool) or not math.isfinite(number):
-        raise DataError(f"{what} is {value!r}; a finite number is needed.")
+        raise DataError(f"{what} is {shown(value)}; a finite number is needed.")
     return number
+
+
+def shown(value: Any) -> str:
+    """A value for a message: as Python writes it, cut where it is long."""
+    if isinstance(value, int) and abs(value) > 1 << 64:
+        return "a whole number of more than 64 bits"  # Python itself refuses to write very long ones
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from seagull_tune.data.schema import (
 from seagull_tune.errors import DataError, did_you_mean
 from seagull_tune.levels import DISTORTION_TYPES
 from seagull_tune.records import Region, RegionLabel, Sample
+
+_LONGEST_STEM = 200
+"""Bytes of a file name without its suffixes: file systems allow 255."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,12 @@ class Exporter(Protocol):
 
 
 def file_stem(name: str) -> str:
-    """An id as a file name: ``a/b.jpg#0003`` -> ``a__b.jpg-0003``."""
-    return name.replace("/", "__").replace("#", "-")
+    """An id as a file name: ``a/b.jpg#0003`` -> ``a__b.jpg-0003``; of a very long one the end, behind a hash."""
+    stem = name.replace("/", "__").replace("#", "-")
+    if len(stem.encode()) <= _LONGEST_STEM:
+        return stem
+    tail = stem.encode()[-(_LONGEST_STEM - 9) :].decode(errors="ignore")
+    return f"{hashlib.sha256(stem.encode()).hexdigest()[:8]}-{tail}"
 
 
 def rle_of(region: Region) -> dict[str, Any]:

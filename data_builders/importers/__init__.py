@@ -44,11 +44,13 @@ from seagull_tune.data.schema import (
     to_table,
 )
 from seagull_tune.errors import DataError, RegionError
-from seagull_tune.files import atomic_folder, atomic_write_text
+from seagull_tune.files import atomic_folder, atomic_write_text, why_not_written
 
 __all__ = ["ImportSummary", "import_dataset", "make_importer"]
 
 Row = dict[str, Any]
+
+_AGAIN = "Nothing of the import was kept: make room (or repair the folder's rights), then run it again."
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,11 @@ def import_dataset(config: ImportConfig, out: str | Path, show_progress: bool = 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} holds something already; name a new folder for the import.")
     importer = make_importer(config)
-    with _alone(folder), atomic_folder(folder) as staging:
-        return _import(importer, config, staging, folder, show_progress)
+    try:
+        with _alone(folder), atomic_folder(folder) as staging:
+            return _import(importer, config, staging, folder, show_progress)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written: {why_not_written(error)}. {_AGAIN}") from error
 
 
 def _import(
@@ -210,7 +215,7 @@ class _Shards:
 
     def _flush(self, rows: Sequence[Row], name: str, number: int, features: Features) -> None:
         table = to_table(rows, features, {"config_hash": self._identity})
-        write_table(table, self._folder / name / f"shard-{number:05d}-{self._identity[:12]}.parquet")
+        write_table(table, self._folder / name / f"shard-{number:05d}-{self._identity[:12]}.parquet", _AGAIN)
 
 
 @contextmanager

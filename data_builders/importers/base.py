@@ -14,7 +14,7 @@ from seagull_tune.errors import DataError
 from seagull_tune.files import sha256_of
 from seagull_tune.levels import DISTORTION_TYPES, SEVERITY_NAMES
 from seagull_tune.records import Region, Sample
-from seagull_tune.values import number_of
+from seagull_tune.values import number_of, shown
 
 Report = Callable[[str, str], None]
 """Called with a name (image, sample or row) and why it was left out."""
@@ -71,8 +71,8 @@ def file_hash(path: Path) -> str:
     """
     try:
         return sha256_of(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # the second: a name that no file can have
+        raise DataError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def whole_of(value: Any, what: str, high: int) -> int:
@@ -82,8 +82,8 @@ def whole_of(value: Any, what: str, high: int) -> int:
         DataError: not a number, not a whole one, or outside.
     """
     number = number_of(value, what)
-    if number not in range(high + 1):
-        raise DataError(f"{what} is {value!r}; allowed: 0..{high}, in whole numbers.")
+    if not (0 <= number <= high and number.is_integer()):
+        raise DataError(f"{what} is {shown(value)}; allowed: 0..{high}, in whole numbers.")
     return int(number)
 
 
@@ -106,12 +106,25 @@ def severity_of(quality: float) -> int:
     return 1 + min(range(len(targets)), key=lambda i: abs(targets[i] - quality))
 
 
-def severities_from(distortions: Mapping[str, Any], what: str) -> tuple[int, ...]:
+def entries_of(value: Any, what: str) -> list[Any]:
+    """A JSON array.
+
+    Raises:
+        DataError: something else.
+    """
+    if not isinstance(value, list):
+        raise DataError(f"{what} are {shown(value)}; a list is needed.")
+    return value
+
+
+def severities_from(distortions: Any, what: str) -> tuple[int, ...]:
     """Severities per type, in the order of ``levels.DISTORTION_TYPES``.
 
     Raises:
-        DataError: an unknown type, or a severity that is not one of 0..5.
+        DataError: no object, an unknown type, or a severity that is not one of 0..5.
     """
+    if not isinstance(distortions, Mapping):
+        raise DataError(f"{what}: the distortions are {shown(distortions)}; an object {{type: severity}} is needed.")
     unknown = sorted(set(distortions) - set(DISTORTION_TYPES))
     if unknown:
         raise DataError(f"{what} names the distortion {unknown[0]!r}; known: {', '.join(DISTORTION_TYPES)}.")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from data_builders.importers.base import entries_of, whole_of
 from data_builders.importers.json_stream import stream_json
 from data_builders.importers.paths import get
 from data_builders.progress import progress_bar
@@ -24,8 +25,34 @@ from seagull_tune.files import atomic_folder, why_not_written
 from seagull_tune.images import read_values
 from seagull_tune.records import Region
 from seagull_tune.regions.masks import encode, from_polygon, from_rle
+from seagull_tune.values import shown
 
-_IMAGE_KEYS = ("file_name", "height", "width")
+Id = int | str
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An entry of COCO's images."""
+
+    id: Id
+    file_name: str
+    height: int
+    width: int
+
+    @classmethod
+    def read(cls, value: Any, where: str, max_pixels: int) -> _Image:
+        """The entry, checked.
+
+        Raises:
+            DataError: a key is missing, or its value cannot be used.
+        """
+        sides = [whole_of(get(value, key, where), key, max_pixels) for key in ("height", "width")]
+        if not 0 < sides[0] * sides[1] <= max_pixels:
+            raise DataError(f"it has {sides[1]}x{sides[0]} pixels (width x height); allowed: 1 to {max_pixels:,}.")
+        name = get(value, "file_name", where)
+        if not isinstance(name, str) or not Path(name).name or "\0" in name:
+            raise DataError(f"file_name is {shown(name)}; the name of a file is needed.")
+        return cls(_id(get(value, "id", where), "id"), name, *sides)
 
 
 @dataclass(frozen=True)
@@ -67,21 +94,19 @@ def import_regions(config: ImportConfig, out: str | Path, show_progress: bool = 
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} holds something already; name a new folder.")
-    images, categories, total = _look_through(config.source)
-    stems = _stems(images)
     failed: list[Failure] = []
+    images, categories, total = _look_through(config, failed)
+    stems = _stems(images)
     found: dict[Any, list[dict[str, Any]]] = {}
     with progress_bar("Reading annotations", "annotations", show_progress) as tick:
         annotations = (value for keys, value in stream_json(config.source, 2) if keys[0] == "annotations")
         for done, annotation in enumerate(annotations, start=1):
-            image = images.get(annotation.get("image_id"))
             try:
-                if image is None:
-                    raise RegionError(f"image_id {annotation.get('image_id')!r} is in no entry of images.")
-                for region in _regions(annotation, image, categories, config.images):
-                    found.setdefault(image["id"], []).append(_entry(region))
+                image, regions = _of_annotation(annotation, images, categories, config.images)
+                found.setdefault(image.id, []).extend(regions)
             except (RegionError, DataError) as error:
-                failed.append(Failure(f"annotation {annotation.get('id', done - 1)}", str(error)))
+                number = annotation.get("id", done - 1) if isinstance(annotation, dict) else done - 1
+                failed.append(Failure(f"annotation {number}", str(error)))
             tick(done, total)
     if not found:
         raise DataError(f"{config.source} gives no region" + "".join(f"\n  {f.reason}" for f in failed[:5]))
@@ -94,27 +119,38 @@ def import_regions(config: ImportConfig, out: str | Path, show_progress: bool = 
     return RegionsSummary(folder, len(found), sum(map(len, found.values())), tuple(failed))
 
 
-def _look_through(path: Path) -> tuple[dict[Any, dict[str, Any]], dict[Any, str], int]:
-    """The images and categories of a COCO file by id, and how many annotations it has; those are not held."""
+def _look_through(config: ImportConfig, failed: list[Failure]) -> tuple[dict[Id, _Image], dict[Id, str], int]:
+    """The images and categories of a COCO file by id, and how many annotations it has; those are not held.
+
+    Entries that cannot be used are put into ``failed``.
+    """
+    path = config.source
     sections: Counter[str] = Counter()
-    images: dict[Any, dict[str, Any]] = {}
-    categories: dict[Any, str] = {}
+    images: dict[Id, _Image] = {}
+    categories: dict[Id, str] = {}
     for keys, value in stream_json(path, 2):
-        name, where = str(keys[0]) if keys else "", f"{path.name}, {'/'.join(map(str, keys))}"
+        name, where = str(keys[0]) if keys else "", "/".join(map(str, keys))
         sections[name] += 1
-        if name == "images":
-            images[get(value, "id", where)] = {key: get(value, key, where) for key in ("id", *_IMAGE_KEYS)}
-        elif name == "categories":
-            categories[get(value, "id", where)] = str(get(value, "name", where))
+        try:
+            if name == "images":
+                image = _Image.read(value, f"{path.name}, {where}", config.max_pixels)
+                images[image.id] = image
+            elif name == "categories":
+                categories[_id(get(value, "id", where), "id")] = str(get(value, "name", where))
+        except DataError as error:
+            failed.append(Failure(where, str(error)))
     if not images or not sections["annotations"]:
         found = ", ".join(sections) or "nothing"
-        raise DataError(f"{path} is not COCO: it needs the lists images and annotations, with entries; found {found}.")
+        raise DataError(
+            f"{path} is not COCO: it needs the lists images and annotations, with entries; found {found}."
+            + "".join(f"\n  {failure.image_id}: {failure.reason}" for failure in failed[:5])
+        )
     return images, categories, sections["annotations"]
 
 
-def _stems(images: Mapping[Any, Any]) -> dict[Any, str]:
-    stems = {key: Path(get(image, "file_name", f"images, {key}")).stem for key, image in images.items()}
-    seen: dict[str, Any] = {}
+def _stems(images: Mapping[Id, _Image]) -> dict[Id, str]:
+    stems = {key: Path(image.file_name).stem for key, image in images.items()}
+    seen: dict[str, Id] = {}
     for key, stem in stems.items():
         if stem in seen:
             raise DataError(f"The pictures {seen[stem]} and {key} are both called {stem}; regions are found by name.")
@@ -122,35 +158,50 @@ def _stems(images: Mapping[Any, Any]) -> dict[Any, str]:
     return stems
 
 
-def _regions(
-    annotation: Mapping[str, Any], image: Mapping[str, Any], categories: Mapping[Any, str], panoptic: Path | None
-) -> Iterator[Region]:
-    """The regions of one annotation: one instance, or all segments of a panoptic picture."""
-    height, width = int(image["height"]), int(image["width"])
+def _of_annotation(
+    annotation: Any, images: Mapping[Id, _Image], categories: Mapping[Id, str], panoptic: Path | None
+) -> tuple[_Image, list[dict[str, Any]]]:
+    """The image of an annotation, and its regions: one instance, or all segments of a panoptic picture."""
+    if not isinstance(annotation, Mapping):
+        raise DataError(f"it is {shown(annotation)}; an object is needed.")
+    image = images.get(_id(annotation.get("image_id"), "image_id"))
+    if image is None:
+        raise DataError(f"image_id {shown(annotation['image_id'])} is in no usable entry of images.")
     if "segments_info" in annotation:
-        yield from _segments(annotation, height, width, categories, panoptic)
-        return
-    shape = annotation.get("segmentation")
-    name = categories.get(annotation.get("category_id"), "")
+        return image, [_entry(region) for region in _segments(annotation, image, categories, panoptic)]
+    shape, name = annotation.get("segmentation"), _category(annotation, categories)
     if isinstance(shape, Mapping):
-        yield from_rle(shape, height, width, name)
-    elif isinstance(shape, list) and shape:
-        yield from_polygon(shape, height, width, name)
-    else:
-        raise RegionError(f"segmentation is {str(shape)[:40]!r}; allowed: an RLE object or polygons.")
+        return image, [_entry(from_rle(shape, image.height, image.width, name))]
+    if isinstance(shape, list) and shape:
+        return image, [_entry(from_polygon(shape, image.height, image.width, name))]
+    raise RegionError(f"segmentation is {shown(shape)}; allowed: an RLE object or polygons.")
 
 
 def _segments(
-    annotation: Mapping[str, Any], height: int, width: int, categories: Mapping[Any, str], panoptic: Path | None
+    annotation: Mapping[str, Any], image: _Image, categories: Mapping[Id, str], panoptic: Path | None
 ) -> Iterator[Region]:
     if panoptic is None:
         raise DataError("panoptic annotations need the folder of their PNG files: give --images.")
-    values = read_values(panoptic / str(annotation["file_name"])).astype(np.int64)
-    if values.shape != (height, width, 3):
-        raise RegionError(f"{annotation['file_name']} has shape {values.shape}, allowed: {(height, width, 3)}.")
+    file, shape = str(get(annotation, "file_name", "panoptic")), (image.height, image.width, 3)
+    values = read_values(panoptic / file).astype(np.int64)
+    if values.shape != shape:
+        raise RegionError(f"{file} has shape {values.shape}, allowed: {shape}.")
     ids = values @ np.array([1, 256, 65536])  # (H, W); COCO panoptic: R + 256 G + 65536 B
-    for segment in annotation["segments_info"]:
-        yield encode(ids == segment["id"], categories.get(segment.get("category_id"), ""))
+    for segment in entries_of(annotation["segments_info"], "segments_info"):
+        number = whole_of(get(segment, "id", "segments_info"), "the id of a segment", 0xFFFFFF)
+        yield encode(ids == number, _category(segment, categories))
+
+
+def _category(value: Mapping[str, Any], categories: Mapping[Id, str]) -> str:
+    """The name of a category; empty where it has none."""
+    known = value.get("category_id")
+    return "" if known is None else categories.get(_id(known, "category_id"), "")
+
+
+def _id(value: Any, what: str) -> Id:
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return value
+    raise DataError(f"{what} is {shown(value)}; a whole number or text is needed.")
 
 
 def _entry(region: Region) -> dict[str, Any]:

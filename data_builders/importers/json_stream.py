@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from seagull_tune.errors import DataError
+from seagull_tune.files import is_unicode
 
 _CHUNK = 1 << 20
 LARGEST_VALUE = 256 << 20
 """Most characters that one value may have; above it the values lie deeper than was said."""
+
+_LONGEST_TOKEN = 16
+"""Characters before the end of a buffer in which an error may mean that it ends inside a literal or an escape."""
 
 _DECODER = json.JSONDecoder()
 _BLANKS = " \t\r\n"
@@ -34,7 +38,8 @@ def stream_json(path: str | Path, depth: int = 1) -> Iterator[tuple[Keys, Any]]:
         Keys from the outermost inwards, and the value.
 
     Raises:
-        DataError: unreadable, not JSON (with the place), or a value beyond :data:`LARGEST_VALUE`.
+        DataError: unreadable, not JSON (with the place), text that is no Unicode, or a value beyond
+            :data:`LARGEST_VALUE`.
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -103,14 +108,26 @@ class _Scanner:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.buffer, self.at)
-            except ValueError as error:
-                if self.ended or not self.more():
-                    self.fail(f"{error}")
+            except json.JSONDecodeError as error:
+                ahead = error.pos - self.at  # before the buffer moves
+                if self.ended or not self._may_be_cut(error) or not self.more():
+                    self.fail(error.msg, back=-ahead)
                 continue
+            except RecursionError:
+                self.fail("its values are nested too deeply")
+            except ValueError as error:  # a number of more than 4300 digits
+                self.fail(str(error))
             if end == len(self.buffer) and not self.ended and self.more():
                 continue  # a number may go on
+            if self.buffer.find("\\u", self.at, end) >= 0 and not is_unicode(json.dumps(value, ensure_ascii=False)):
+                self.fail("it holds text that is no Unicode (half of a surrogate pair)")
             self.at = end
             return value
+
+    def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
+        """Whether what failed is only where the buffer ends; else gigabytes would be read to say the same."""
+        unterminated = error.msg.startswith("Unterminated string")  # whose place is the string's beginning
+        return unterminated or error.pos > len(self.buffer) - _LONGEST_TOKEN
 
     def more(self) -> bool:
         """Read on; drops what was passed. The step doubles with the buffer, so that long values cost linear time."""
@@ -131,6 +148,6 @@ class _Scanner:
                 return
         self.fail("something follows the end of the document")
 
-    def fail(self, reason: str, back: int = 0) -> None:
+    def fail(self, reason: str, back: int = 0) -> NoReturn:
         place = self.passed + self.at - back
         raise DataError(f"{self.name} is not the JSON that it should be: {reason} (character {place}).")

@@ -18,7 +18,7 @@ from typing import Any
 
 from data_builders.importers.base import FoundImage, Report, file_hash, scaled, severities_from, whole_of
 from data_builders.importers.json_stream import stream_json
-from data_builders.importers.paths import get
+from data_builders.importers.paths import get, outline
 from data_builders.shards import seed_of
 from seagull_tune.config.data import SPLITS, SplitName
 from seagull_tune.config.exchange import ImportConfig, Scale
@@ -73,8 +73,8 @@ class PandaImporter:
         """The reference pictures, with the regions that their first statistics file gives."""
         known = self.scenes()
         for _, theirs, file, _ in self._stats:
-            for (name,), value in stream_json(file):
-                image_id = _id(theirs, str(name))
+            for name, value in _entries(file):
+                image_id = _id(theirs, name)
                 if image_id in self._kept:
                     continue
                 where = f"{file.name}, {name}"
@@ -97,10 +97,10 @@ class PandaImporter:
         """The distorted pictures; those of types that we do not have are counted and reported once per file."""
         for _, theirs, file, degradation in self._stats:
             foreign: Counter[str] = Counter()
-            for (name,), value in stream_json(file):
-                image_id, where = _id(theirs, str(name)), f"{file.name}, {name}"
+            for name, value in _entries(file):
+                image_id, where = _id(theirs, name), f"{file.name}, {name}"
                 regions = [entry for i, entry in enumerate(get(value, "regions", where)) if i in self._where(image_id)]
-                unknown = {get(entry, "degradation", where) for entry in regions} - {CLEAN, *TYPES}
+                unknown = {str(get(entry, "degradation", where)) for entry in regions} - {CLEAN, *TYPES}
                 if unknown:
                     foreign.update(unknown)
                     continue
@@ -127,6 +127,14 @@ class PandaImporter:
         distortions = {} if kind == CLEAN else {TYPES[kind]: self._keys.severities[level]}
         quality = scaled(get(entry, "score_fr", what), _SCALE, f"{what}, score_fr")
         return RegionLabel(quality, None, severities_from(distortions, what))
+
+
+def _entries(file: Path) -> Iterator[tuple[str, Any]]:
+    """Name and value of every picture of a statistics file."""
+    for keys, value in stream_json(file):
+        if not keys or not isinstance(keys[0], str):
+            raise DataError(f"{file} must be an object {{picture: statistics}}; found {outline(value)}.")
+        yield keys[0], value
 
 
 def _id(split: str, name: str) -> str:

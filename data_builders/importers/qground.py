@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_builders.importers.base import FoundImage, Report, scaled, severities_from, severity_of
+from data_builders.importers.base import FoundImage, Report, entries_of, scaled, severities_from, severity_of
 from data_builders.importers.json_stream import stream_json
 from data_builders.importers.paths import get, outline
 from data_builders.shards import seed_of
@@ -55,6 +55,8 @@ class QGroundImporter:
             try:
                 height, width = read_image(self.root / "images" / name, self._max_pixels).shape[:2]
                 regions = tuple(self._region(a, height, width) for a in self._annotations(entry))
+                if not regions:
+                    raise DataError("it has no annotation: nothing is said of it.")
             except (DataError, RegionError) as error:
                 report(image_id, str(error))
                 continue
@@ -78,7 +80,7 @@ class QGroundImporter:
         return str(get(entry, self._keys.image, str(self._file)))
 
     def _annotations(self, entry: Any) -> list[Any]:
-        return list(get(entry, self._keys.annotations, str(self._file)))
+        return entries_of(get(entry, self._keys.annotations, str(self._file)), "its annotations")
 
     def _region(self, annotation: Any, height: int, width: int) -> Region:
         mask = get(annotation, self._keys.mask or "", self._file.name)

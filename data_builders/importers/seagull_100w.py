@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_builders.exporters.seagull_100w import DISTORTED, REFERENCES
-from data_builders.importers.base import FoundImage, Report, file_hash, scaled, severities_from, severity_of
+from data_builders.importers.base import FoundImage, Report, entries_of, file_hash, scaled, severities_from, severity_of
 from data_builders.importers.json_stream import stream_json
 from data_builders.importers.paths import get, outline, put_together
 from data_builders.shards import seed_of
@@ -98,10 +98,12 @@ class SeagullImporter:
     def _labels(self, value: Any, kind: str, where: str, report: Report) -> tuple[RegionLabel, ...] | None:
         """The labels of an entry; None, and a report, where a value is wrong. Other keys than expected are an error."""
         keys = self._keys.scores
-        found = get(value, keys.quality, where)
-        importances = get(value, keys.importance, where) if keys.importance is not None else [None] * len(found)
-        distortions = get(value, keys.distortions, where) if keys.distortions is not None else [None] * len(found)
+        paths = {"qualities": keys.quality, "importances": keys.importance, "distortions": keys.distortions}
+        stated = {name: get(value, path, where) for name, path in paths.items() if path is not None}
         try:
+            lists = {name: entries_of(values, f"the {name}") for name, values in stated.items()}
+            found = lists["qualities"]
+            importances, distortions = (lists.get(name, [None] * len(found)) for name in ("importances", "distortions"))
             if not len(found) == len(importances) == len(distortions):
                 raise DataError(
                     f"{len(found)} qualities, {len(importances)} importances, {len(distortions)} distortions; one of "

@@ -29,7 +29,8 @@ class RegionSource(StrictModel):
     Attributes:
         method: ``graph`` (no weights), ``label_maps`` (a folder of PNG label maps, or of JSON lists of RLE objects,
             one file per image stem), ``sam``.
-        dir: the folder of label maps; only for ``label_maps``, and needed there.
+        dir: the folder of label maps; only for ``label_maps``, and needed there. Those of photographs in sub-folders
+            are looked for in its sub-folders of the same names, or, where no two photographs share a stem, in itself.
         sam: how SAM finds regions; only for ``sam``, which needs ``sam.checkpoint``.
         min_area_share: regions below this share of the image are left out.
         max_regions: most regions of an image; the largest are kept.

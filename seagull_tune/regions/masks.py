@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from seagull_tune.errors import RegionError
+from seagull_tune.images import MAX_PIXELS
 from seagull_tune.records import Region
 from seagull_tune.regions.rle import mask_of_counts
 
@@ -187,12 +188,13 @@ def from_rle(rle: Mapping[str, Any], h: int | None = None, w: int | None = None,
         name: the region's name.
 
     Raises:
-        RegionError: fields missing, damaged counts, another size than the image, or empty.
+        RegionError: fields missing, damaged counts, another size than the image (where any is taken: more than
+            ``MAX_PIXELS``), or empty.
     """
     try:
         height, width = (int(v) for v in rle["size"])
         counts = rle["counts"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RegionError(
             f'An RLE needs {{"size": [height, width], "counts": text or list}}; got {str(rle)[:80]!r}.'
         ) from error
@@ -203,6 +205,8 @@ def from_rle(rle: Mapping[str, Any], h: int | None = None, w: int | None = None,
             f"RLE of size {width}x{height} (width x height), but the image has {w}x{h}; the sizes must be equal "
             "(COCO writes size as [height, width])."
         )
+    if (h, w) == (None, None) and height * width > MAX_PIXELS:  # a few bytes may stand for what fills the memory
+        raise RegionError(f"RLE of size {width}x{height} (width x height); allowed: at most {MAX_PIXELS:,} pixels.")
     text = counts.decode("ascii", "replace") if isinstance(counts, bytes) else counts
     return encode(mask_of_counts(text, height, width), name)
 
@@ -216,11 +220,12 @@ def from_polygon(points: Sequence[Any], h: int, w: int, name: str = "") -> Regio
         name: the region's name.
 
     Raises:
-        RegionError: fewer than three corners, a corner outside the image, or no pixel inside.
+        RegionError: not numbers, fewer than three corners, a corner outside the image, or no pixel inside.
     """
-    polygons = (
-        [np.asarray(points, np.float64)] if _is_one_polygon(points) else [np.asarray(p, np.float64) for p in points]
-    )
+    try:
+        polygons = [np.asarray(p, np.float64) for p in ([points] if _is_one_polygon(points) else points)]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RegionError(f"The corners of a polygon are numbers (x, y); got {str(points)[:80]!r}.") from error
     flat = [polygon.reshape(-1) for polygon in polygons]
     for corners in flat:
         if len(corners) < 6 or len(corners) % 2:

@@ -20,6 +20,7 @@ from seagull_tune.data.schema.columns import (
     to_table,
 )
 from seagull_tune.data.schema.leaks import find_leaks
+from seagull_tune.data.schema.nulls import missing_values
 from seagull_tune.data.schema.pixels import load_image, load_picture, masks_of, sample_pixels, source_path, view_of
 from seagull_tune.data.schema.rows import (
     ImageRecord,
@@ -37,7 +38,7 @@ __all__ = [
     "IMAGES_DIR", "IMAGES_FEATURES", "MANIFEST", "METADATA_KEY", "SAMPLES_DIR", "SAMPLES_FEATURES", "SCHEMA_VERSION",
     "SOURCE_KINDS", "ImageRecord", "RowTable", "SplitSize", "check_version", "count_samples", "encodings",
     "file_metadata", "find_leaks", "image_from_row", "image_to_row", "load_image", "load_picture", "masks_of",
-    "open_tables",
+    "missing_values", "open_tables",
     "read_manifest", "recipe_from_rows", "recipe_to_rows", "sample_from_row", "sample_pixels", "sample_to_row",
     "source_path", "split_sizes", "to_table", "view_of",
 ]  # fmt: skip

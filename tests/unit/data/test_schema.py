@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from seagull_tune.data.schema import (
     sample_to_row,
     to_table,
 )
+from seagull_tune.data.schema.nulls import OPTIONAL
 from seagull_tune.errors import DataError, RegionError
 from seagull_tune.records import DistortionStep, Recipe, Region, RegionLabel, Sample
 
@@ -193,3 +195,10 @@ def test_a_changed_bit_is_refused_or_changes_nothing(dataset: Path, tmp_path: Pa
         except DataError as error:
             refused.append(str(error))
     assert len(refused) > len(places) / 4 and all(file.name in said for said in refused)
+
+
+def test_the_documentation_names_the_version_and_what_may_be_null() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "data-format.md").read_text(encoding="utf-8")
+    assert f"Schema version **{SCHEMA_VERSION}**" in text and f"| `schema_version` | {SCHEMA_VERSION};" in text
+    rows = re.findall(r"^\| `([a-z_.0-9]+)`[^|]*\| ([^|]+) \|", text, re.MULTILINE)
+    assert {name for name, kind in rows if kind.endswith(", null")} == OPTIONAL

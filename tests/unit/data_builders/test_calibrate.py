@@ -9,20 +9,17 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from data_builders import calibrate
-from data_builders.calibrate import (
+from data_builders import calibrate, severity_fit
+from data_builders.calibrate import main, named_variants, table_of, write_table
+from data_builders.calibration_report import VariantFit, write_report
+from data_builders.severity_fit import (
     TARGETS,
     Photograph,
     built_in_photographs,
     fit_variant,
     folder_photographs,
-    main,
     median_quality,
-    named_variants,
-    table_of,
-    write_table,
 )
-from data_builders.calibration_report import VariantFit, write_report
 from seagull_tune.config.base import load_config
 from seagull_tune.config.distortions import SeverityLevel, SeverityTable
 from seagull_tune.distortions import VARIANTS
@@ -141,9 +138,9 @@ def _die(name: tuple[str, str]) -> None:
 
 
 def test_a_worker_that_dies_is_told(photographs: list[Photograph], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "_fit_shared", _die)
+    monkeypatch.setattr(severity_fit, "_fit_shared", _die)
     with pytest.raises(DataError, match=r"A worker process died .*2 ran.*fewer --workers"):
-        calibrate.fit_all([VARIANTS["exposure", "over"]], photographs, workers=2)
+        severity_fit.fit_all([VARIANTS["exposure", "over"]], photographs, workers=2)
 
 
 def test_the_report_is_a_picture(photographs: list[Photograph], tmp_path: Path) -> None:

@@ -170,6 +170,12 @@ def test_files_that_are_no_ratings(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match="an object is needed"):
         read_ratings(tmp_path / "c.jsonl", TABLE)
+    (tmp_path / "c.jsonl").write_text("[" * 100_000 + "\n")
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        read_ratings(tmp_path / "c.jsonl", TABLE)
+    (tmp_path / "c.jsonl").write_text('{"image": "\\ud800", "region": 0, "rater": "x", "score": 2}\n')
+    with pytest.raises(DataError, match=r"line 1: the image is '\\ud800', which is no Unicode"):
+        read_ratings(tmp_path / "c.jsonl", TABLE)
 
 
 def test_nothing_to_agree_on(tmp_path: Path) -> None:

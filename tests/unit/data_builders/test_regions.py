@@ -160,3 +160,25 @@ def test_drawn_boxes_are_boxes_of_the_sizes_that_are_asked_for(height: int, widt
         assert region.area == (x1 - x0) * (y1 - y0) >= 0.02 * height * width
         assert region.area <= max(0.35 * height * width, 20)
     assert len({region.box_xyxy for region in boxes}) > 100 or height * width < 2000
+
+
+def test_photographs_of_one_name_have_label_maps_of_their_own(photographs: Path, tmp_path: Path) -> None:
+    folder, maps = tmp_path / "in", tmp_path / "maps"
+    for place, name in (("a", "coffee"), ("b", "chelsea"), ("c", "astronaut")):
+        (folder / place).mkdir(parents=True)
+        Image.open(photographs / f"{name}.png").save(folder / place / "1.png")
+    Image.open(photographs / "coffee.png").transpose(Image.Transpose.ROTATE_180).save(folder / "only.png")
+    (maps / "a").mkdir(parents=True)
+
+    def label(path: Path, picture: Path, value: int) -> None:
+        Image.new("L", Image.open(picture).size, value).save(path)
+
+    label(maps / "1.png", folder / "b" / "1.png", 9)  # of which of the three?
+    label(maps / "a" / "1.png", folder / "a" / "1.png", 3)
+    label(maps / "only.png", folder / "only.png", 5)
+    config = _build(folder, recursive=True, regions={"method": "label_maps", "dir": str(maps)})
+    summary = build_dataset(config, tmp_path / "set", show_progress=False)
+    assert sorted(failure.image_id for failure in summary.failed) == ["b/1.png", "c/1.png"]
+    assert all("no such folder of label maps" in failure.reason for failure in summary.failed)
+    found = {item.image_id: [region.name for region in item.regions] for item in RoiDataset(tmp_path / "set")}
+    assert found == {"a/1.png": ["label 3"], "only": ["label 5"]}

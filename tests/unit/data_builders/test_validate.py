@@ -50,6 +50,7 @@ def _first_step(row: dict[str, Any]) -> dict[str, Any]:
                 "seed": 0,
                 "regions": None,
                 "feather_px": 0,
+                "outside": False,
             }
         ]
     first: dict[str, Any] = row["recipe"][0]
@@ -75,6 +76,15 @@ def _first_step(row: dict[str, Any]) -> dict[str, Any]:
         ("samples", lambda r: _first_step(r).update(regions=[]), "names no region"),
         ("samples", lambda r: _first_step(r).update(params=[]), "needs the parameter"),
         ("samples", lambda r: r.update(recipe=[], image_quality=0.5), "pristine"),
+        ("samples", lambda r: r.update(sample_id=None), "sample_id: a value is missing"),
+        ("samples", lambda r: r.update(labels=None), "labels: a value is missing"),
+        ("samples", lambda r: r["labels"].insert(0, None), "labels: a value is missing"),
+        ("samples", lambda r: r["labels"][1].update(quality=None), "labels.quality: a value is missing"),
+        ("samples", lambda r: r["labels"][1].update(severities=[None] * 8), "labels.severities: a value"),
+        ("samples", lambda r: _first_step(r).update(regions=[None]), "recipe.regions: a value is missing"),
+        ("samples", lambda r: _first_step(r).update(severity=None, seed=None), "recipe.severity, recipe.seed: a value"),
+        ("images", lambda r: r.update(height=None, sha256=None), "sha256, height: a value is missing"),
+        ("images", lambda r: r["regions"][0].update(counts=None), "regions.counts: a value is missing"),
         ("images", lambda r: r["regions"][0].update(area=7), "area is stored as 7"),
         ("images", lambda r: r["regions"][0].update(box_xyxy=[0, 0, 1, 1]), "box is stored as"),
         ("images", lambda r: r["regions"][0].update(counts="!!"), "region 0"),

@@ -117,6 +117,7 @@ def test_rle_notations_are_the_same_region() -> None:
         ({"size": [8, 6], "counts": None}, "run lengths"),
         ({"size": [8, 6], "counts": [48]}, "empty"),
         ({"size": ["a", 6], "counts": [48]}, "needs"),
+        ({"size": [float("inf"), 6], "counts": [48]}, "needs"),
     ],
 )
 def test_bad_rle(rle: dict, words: str) -> None:
@@ -124,6 +125,16 @@ def test_bad_rle(rle: dict, words: str) -> None:
         from_rle(rle, 8, 6)
     with pytest.raises(RegionError, match="at least one pixel"):
         from_rle({"size": [0, 6], "counts": []})
+
+
+def test_a_few_bytes_do_not_fill_the_memory() -> None:
+    with pytest.raises(RegionError, match=r"1000000x1000000.*at most 178,000,000 pixels"):
+        from_rle({"size": [10**6, 10**6], "counts": [10**12 - 1, 1]})
+
+
+def test_names_are_text() -> None:
+    with pytest.raises(RegionError, match=r"'\\ud800' of a region is no Unicode"):
+        from_rle({"size": [8, 6], "counts": [0, 48]}, name="\ud800")
 
 
 def test_decode_all_stacks_and_resizes() -> None:
@@ -210,6 +221,10 @@ def test_polygons() -> None:
         ([(0, 0), (4, float("nan")), (3, 2)], "outside"),
         ([], "0 coordinates"),
         ([(0, 0), (0.1, 0.1), (0.1, 0)], "empty"),
+        (["x", 0, 4, 0, 4, 4], "are numbers"),
+        ([0, [], 4, 0, 4, 4], "are numbers"),
+        ([[0, 0, 4, 0, 4, 4], {}], "are numbers"),
+        ([10**400, 0, 4, 0, 4, 4], "are numbers"),
     ],
 )
 def test_bad_polygons(points: list, words: str) -> None:

@@ -191,3 +191,11 @@ def test_the_seagull_layout_needs_pictures() -> None:
         load_config(ExportConfig, None, ["format=seagull", "pictures=false"])
     with pytest.raises(ConfigError, match="'coco' has none; export them as 'llava'"):
         load_config(ExportConfig, None, ["format=coco", "pairs=true"])
+
+
+def test_long_ids_are_file_names_too() -> None:
+    assert file_stem("a/b.jpg#0003") == "a__b.jpg-0003"
+    long = ["ü" * 300 + f"#{number:04d}" for number in range(2)]
+    names = [file_stem(name) for name in long]
+    assert len(set(names)) == 2 and names[1].endswith("ü-0001") and max(len(name.encode()) for name in names) <= 200
+    assert file_stem("x" * 200) == "x" * 200 != file_stem("x" * 201)

@@ -93,3 +93,46 @@ def test_what_is_not_coco_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="7 and 9 are both called cat"):
         import_regions(config, tmp_path / "out", show_progress=False)
+
+
+def test_entries_of_the_wrong_kind_are_named_and_left_out(tmp_path: Path) -> None:
+    content = _instances(tmp_path)
+    size: dict[str, Any] = {"height": 20, "width": 30}
+    content["images"] += [
+        {"id": [], "file_name": "a.jpg", **size},
+        {"id": 11, "file_name": None, **size},
+        {"id": 12, "file_name": "b.jpg", "height": "tall", "width": 30},
+        {"id": 13, "file_name": "c.jpg", "height": 10**9, "width": 10**9},
+        {"id": 14, "file_name": "d.jpg"},
+        "e.jpg",
+    ]
+    content["categories"].append({"id": {}, "name": "dog"})
+    shape = content["annotations"][0]["segmentation"]
+    wrong = [
+        None,
+        {"id": 21, "image_id": [7], "segmentation": shape},
+        {"id": 22, "image_id": 13, "segmentation": shape},
+        {"id": 23, "image_id": 7, "category_id": [], "segmentation": shape},
+        {"id": 24, "image_id": 7, "segmentation": [["x", 0, 10, 0, 10, 10]]},
+        {"id": 25, "image_id": 7, "segmentation": {"size": [float("inf"), 30], "counts": "0"}},
+        {"id": 26, "image_id": 7, "segments_info": [{"id": "x"}], "file_name": "none.png"},
+    ]
+    content["annotations"] = content["annotations"][:2] + wrong
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    config = ImportConfig(format="coco", source=tmp_path / "x.json", images=tmp_path)
+    summary = import_regions(config, tmp_path / "out", show_progress=False)
+    assert (summary.n_images, summary.n_regions) == (1, 2)
+    reasons = {failure.image_id: failure.reason for failure in summary.failed}
+    assert list(reasons) == [
+        *(f"images/{index}" for index in range(1, 7)), "categories/1", "annotation 2",
+        *(f"annotation {number}" for number in range(21, 27)),
+    ]  # fmt: skip
+    for where, said in {
+        "images/1": "id is []", "images/2": "file_name is None", "images/3": "height is 'tall'",
+        "images/4": "allowed: 0..178000000", "images/5": "no 'height'; found {id: number, file_name: text}",
+        "images/6": "found text", "categories/1": "id is {}", "annotation 2": "None; an object",
+        "annotation 21": "image_id is [7]", "annotation 22": "13 is in no usable entry", "annotation 23": "category_id",
+        "annotation 24": "corners of a polygon are numbers", "annotation 25": "An RLE needs",
+        "annotation 26": "none.png: cannot open",
+    }.items():  # fmt: skip
+        assert said in reasons[where]

@@ -30,6 +30,11 @@ def test_a_full_disk_is_told(bring: Bring, exported: Path, tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pyarrow.parquet.write_table", full)
-    with pytest.raises(DataError, match="the disk is full"):
+    with pytest.raises(DataError, match=r"the disk is full\. Nothing of the import was kept"):
         bring(tmp_path / "out", format="seagull", source=exported)
     assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("data_builders.importers.atomic_write_text", full)  # the manifest, at the end
+    with pytest.raises(DataError, match=r"out cannot be written: the disk is full\. Nothing"):
+        bring(tmp_path / "out", format="seagull", source=exported)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()

@@ -62,7 +62,8 @@ def test_it_holds_little(tmp_path: Path) -> None:
         ("", "ends in the middle"),
         ('{"a": 1', "ends in the middle"),
         ('{"a": 1} x', "follows the end"),
-        ('{"a": [1, 2}', "character 6"),
+        ('{"a": [1, 2}', "character 11"),
+        ('{"a": "\\ud800"}', "surrogate"),
         ('{"a" 1}', "colon"),
         ("{a: 1}", "quotation marks"),
         ("[1 2]", "comma"),
@@ -74,6 +75,23 @@ def test_damage_is_named_with_its_place(tmp_path: Path, text: str, reason: str) 
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=rf"x\.json.*{reason}"):
         list(stream_json(path))
+
+
+def test_damage_is_told_where_it_is_without_reading_on(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="nested too deeply"):
+        list(stream_json(path))
+    path.write_text("[" + "9" * 5000 + "]")
+    with pytest.raises(DataError, match=r"4300 digits.*character 1\)"):
+        list(stream_json(path))
+    path.write_text('{"a": tru, "b": [' + "1," * 2_000_000 + "1]}")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"Expecting value \(character 6\)"):
+        list(stream_json(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
 
 
 def test_values_that_are_too_large_ask_for_more_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

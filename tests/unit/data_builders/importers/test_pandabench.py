@@ -72,6 +72,10 @@ def test_wrong_scores_are_named_and_their_picture_is_left_out(bring: Bring, phot
         file.write_text(json.dumps(stats))
     summary = bring(tmp_path / "out", format="pandabench", source=tmp_path / "panda")
     assert summary.n_samples == 1
+    file.write_text("[]")
+    (tmp_path / "panda" / "stats" / "test_stats_mixed.json").write_text("[7]")
+    with pytest.raises(DataError, match=r"test_stats_mixed\.json must be an object .*found number"):
+        bring(tmp_path / "no", format="pandabench", source=tmp_path / "panda")
     reasons = " | ".join(failure.reason for failure in summary.failed)
     for said in ("score_fr is nan; a finite", "1.5; the declared range is 0..1", "score_fr is None; a number"):
         assert said in reasons

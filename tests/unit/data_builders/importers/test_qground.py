@@ -68,3 +68,8 @@ def test_a_wrong_level_is_named_and_its_entry_left_out(
     keys = {"file": "a.json", "mask": "file", "type": "kind", "quality": "level", "types": {"haze": "contrast"}}
     summary = bring(tmp_path / "out", format="qground", source=folder, qground=keys)
     assert summary.n_samples == 1 and said in summary.failed[0].reason and summary.failed[0].image_id == "bob"
+    empty = [{"id": "cat", "image": "coffee.png", "ann_list": found} for found in (list[object](), None)]
+    (folder / "a.json").write_text(json.dumps([*entries, *empty]))
+    summary = bring(tmp_path / "more", format="qground", source=folder, qground=keys)
+    reasons = [failure.reason for failure in summary.failed if failure.image_id == "cat"]
+    assert summary.n_samples == 1 and "no annotation" in reasons[0] and "None; a list is needed" in reasons[1]

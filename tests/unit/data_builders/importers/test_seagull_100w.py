@@ -94,16 +94,19 @@ def test_wrong_scores_are_named_and_left_out(bring: Bring, hundred: Path, tmp_pa
     scores[places[4]]["importance"][0] = -0.5
     scores[places[5]]["distortions"][0] = {"blur": 2.5}
     scores[places[6]]["distortions"][0] = {"rain": 2}
+    scores[places[7]]["distortions"][0] = ["blur"]
+    scores[places[8]]["quality"] = None
+    scores[places[9]]["quality"][0] = 10**400
     file.write_text(json.dumps(scores))
     summary = bring(tmp_path / "a", format="seagull", source=hundred)
     reasons = " | ".join(failure.reason for failure in summary.failed)
-    assert len(summary.failed) == 7 and summary.n_samples == len(places) - 7
+    assert len(summary.failed) == 10 and summary.n_samples == len(places) - 10
     for said in (
         "is None; a number", "is nan; a finite", "1.5; the declared range is 0..1", "qualities", "-0.5", "2.5; allowed",
-        "'rain'",
+        "'rain'", "['blur']; an object", "the qualities are None; a list", "more than 64 bits; a number",
     ):  # fmt: skip
         assert said in reasons
-    assert "7 left out" in summary.describe() and places[0] in summary.describe()
+    assert "10 left out" in summary.describe() and places[0] in summary.describe()
 
 
 def test_missing_pictures_and_folders_are_named(bring: Bring, hundred: Path, tmp_path: Path) -> None:
