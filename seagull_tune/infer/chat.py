@@ -93,7 +93,7 @@ class ChatSession:
         chosen = self._named.add(region, name)
         self._encoded = None
         if known is not None:
-            self._assessed[self._current] = known
+            self._assessed[len(self._named) - 1] = known
         return chosen
 
     def rename(self, names: Sequence[str]) -> None:
