@@ -25,7 +25,7 @@ def plcc_loss(predicted: Tensor, true: Tensor, trust: Tensor) -> Tensor:
     share = trust / trust.sum()
     left, right = (values - (share * values).sum() for values in (predicted, true))
     spread = (share * left.square()).sum() * (share * right.square()).sum()
-    if float(right.abs().max()) == 0.0:
+    if float(right.detach().abs().max()) == 0.0:
         return 0.0 * predicted.sum()
     return (1.0 - (share * left * right).sum() / (spread + 1e-12).sqrt()) / 2.0
 

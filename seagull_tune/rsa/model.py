@@ -40,14 +40,14 @@ class RsaOutput(ModelOutput):
     Attributes:
         score: (B,).
         contributions: (B, R), 0 where padded; with the model's bias they sum to the score. None of the pooled head.
-        values: (B, R), what each region's own score would be, less the bias. None of the pooled head.
+        region_values: (B, R), what each region's own score would be, less the bias. None of the pooled head.
         weights: (B, R), how much each region counts.
         map: (B, N), the attention map.
     """
 
     score: Tensor | None = None
     contributions: Tensor | None = None
-    values: Tensor | None = None
+    region_values: Tensor | None = None
     weights: Tensor | None = None
     map: Tensor | None = None
 
@@ -174,7 +174,7 @@ class RsaModel(nn.Module):
         values = base + self.parts(self._under(batch, seen.focus), seen.regions, known)  # (B, R)
         contributions = seen.weights * values
         return RsaOutput(
-            score=self.bias + contributions.sum(dim=1), contributions=contributions, values=values,
+            score=self.bias + contributions.sum(dim=1), contributions=contributions, region_values=values,
             weights=seen.weights, map=seen.map,
         )  # fmt: skip
 

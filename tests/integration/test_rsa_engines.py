@@ -35,7 +35,7 @@ def _config(out: Path, rated: Path, batch_size: int) -> RsaTrainConfig:
 
 def test_two_processes_train_as_one(project_root: Path, tmp_path: Path) -> None:
     rated = make_rated(tmp_path / "rated")
-    alone, both = _config(tmp_path / "alone", rated, 4), _config(tmp_path / "both", rated, 2)
+    alone, both = _config(tmp_path / "alone", rated, 8), _config(tmp_path / "both", rated, 4)
     train(alone)
     (tmp_path / "both.yaml").write_text(dump_config(both))
     command = [
@@ -48,7 +48,7 @@ def test_two_processes_train_as_one(project_root: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = (json.loads((Path(c.out) / "run.json").read_text())["rsa"] for c in (alone, both))
-    assert one["steps"] == two["steps"] == 9
+    assert one["steps"] == two["steps"] == 3
     for name in ("loss_plcc", "loss_rank", "loss_l1"):
         first, second = ([e[name] for e in run["log"] if name in e] for run in (one, two))
         np.testing.assert_allclose(first, second, rtol=0, atol=1e-4, err_msg=name)

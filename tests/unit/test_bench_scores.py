@@ -22,7 +22,8 @@ from tests.tiny_scorer import SPEC, make_tiny_scorer
 
 @pytest.fixture(scope="module")
 def scorer() -> RsaScorer:
-    return make_tiny_scorer(SPEC, [make_image()])
+    # Constants have a spread only where there are two.
+    return make_tiny_scorer(SPEC, [make_image(), np.ascontiguousarray(skimage.data.coffee()[100:200, 100:220])])
 
 
 @pytest.fixture(scope="module")

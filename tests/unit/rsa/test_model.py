@@ -57,7 +57,7 @@ def test_contributions_and_bias_are_the_score(whole: bool) -> None:
             parameter.add_(0.05 * torch.randn_like(parameter))
         found = model(_batch(9))
     torch.testing.assert_close(model.bias + found.contributions.sum(dim=1), found.score, rtol=0, atol=1e-6)
-    torch.testing.assert_close(found.contributions, found.weights * found.values, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.contributions, found.weights * found.region_values, rtol=0, atol=1e-6)
 
 
 def test_the_regions_learn_from_the_first_step() -> None:

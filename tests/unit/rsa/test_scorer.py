@@ -14,7 +14,7 @@ from seagull_tune.config.exchange import Scale
 from seagull_tune.config.rsa import BackboneSettings, DescriberSettings, RsaSpec
 from seagull_tune.errors import CheckpointError, ConfigError, DataError
 from seagull_tune.model.checkpoint import model_digest
-from seagull_tune.rsa.checkpoint import find_describer, read_manifest
+from seagull_tune.rsa.checkpoint import FORMAT_VERSION, find_describer, read_manifest
 from seagull_tune.rsa.inputs import PictureInputs, to_batch
 from seagull_tune.rsa.scorer import Explanation, ImageScore, RsaScorer, make_reader
 from tests.tiny_scorer import SCALE, make_tiny_scorer
@@ -163,7 +163,7 @@ def test_bad_folders(plain: RsaScorer, spec: RsaSpec, tuned: Path, images: list[
     with pytest.raises(CheckpointError, match="cannot be read"):
         RsaScorer.from_pretrained(folder)
     (folder / "rsa.safetensors").write_bytes(weights)
-    for text in (manifest[:50], "[]", manifest.replace('"version": 1', '"version": 9')):
+    for text in (manifest[:50], "[]", manifest.replace(f'"version": {FORMAT_VERSION}', '"version": 9')):
         (folder / "rsa.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"is damaged|is of format 9"):
             RsaScorer.from_pretrained(folder)
