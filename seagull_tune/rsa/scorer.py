@@ -232,7 +232,7 @@ class RsaScorer:
                 contributions=None if parts is None else tuple((parts * step).tolist()),
                 weights=tuple(mine["weights"][:count].tolist()) if "weights" in mine else (1.0,) * count,
                 qualities=None if parts is None else tuple(
-                    np.clip(bias + mine["values"][:count], 0.0, 1.0).tolist()
+                    np.clip(bias + mine["region_values"][:count], 0.0, 1.0).tolist()
                 ),
                 map=mine["map"][: picture.shares.shape[1]].reshape(picture.features.grid).astype(np.float32),
                 regions=picture.regions,
